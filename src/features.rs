@@ -1,0 +1,2 @@
+//! What `features` prints.
+//! It must not look at the host.
