@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::report::Report;
 use super::shape::{ID, Shape, U32, opt, req};
 
 /// config-linux.md, "Devices". The numbers are bounded by the kernel's `dev_t`: 12 and 20 bits.
@@ -34,10 +35,17 @@ pub const MINOR: Shape = Shape::Int {
     what: "a device number from 0 to 1048575",
 };
 
-/// Writers leave the bits of the file type in the mode; the type has a field of its own.
-pub fn edit(linux: &mut Value) {
+/// The numbers are "REQUIRED unless type is p". Writers leave the bits of the file type in the
+/// mode; the type has a field of its own.
+pub fn edit(linux: &mut Value, report: &mut Report) {
     let devices = linux.get_mut("devices").and_then(Value::as_array_mut);
-    for device in devices.into_iter().flatten() {
+    for (index, device) in devices.into_iter().flatten().enumerate() {
+        for (name, shape) in [("major", &MAJOR), ("minor", &MINOR)] {
+            if device["type"] != "p" && device.get(name).is_none() {
+                let path = format!("linux.devices[{index}].{name}");
+                report.missing(&path, &shape.expected());
+            }
+        }
         if let Some(mode) = device.get_mut("fileMode") {
             *mode = Value::from(mode.as_u64().unwrap_or(0) & 0o7777);
         }

@@ -131,7 +131,7 @@ fn edit(value: &mut Value, host: &HostFacts, report: &mut Report) {
     };
     labels::edit(linux, host, report);
     personality::edit(linux, report);
-    devices::edit(linux);
+    devices::edit(linux, report);
     seccomp::edit(linux, report);
     if let Some(resources) = linux.get_mut("resources") {
         resources::edit(resources, "linux.resources", report);

@@ -35,8 +35,8 @@ const fn limit(what: &'static str) -> Shape {
     }
 }
 
-const MICROSECONDS: Shape = limit("a number of microseconds, or -1 for no limit");
-const PIDS: Shape = limit("a number of processes, or -1 for no limit");
+const MICROSECONDS: Shape = limit("a number of microseconds, or -1 for none");
+const PIDS: Shape = limit("a number of processes, or -1 for none");
 
 const DEVICE: Shape = Shape::Object(&[
     opt("allow", &Shape::Bool),

@@ -75,7 +75,6 @@ const fn int(min: i128, max: i128, what: &'static str) -> Shape {
     Shape::Int { min, max, what }
 }
 
-pub const U16: Shape = int(0, u16::MAX as i128, "a number from 0 to 65535");
 pub const U32: Shape = int(0, u32::MAX as i128, "a number from 0 to 4294967295");
 pub const U64: Shape = int(0, u64::MAX as i128, "a number from 0 on");
 pub const I32: Shape = int(i32::MIN as i128, i32::MAX as i128, "a whole number");
@@ -87,7 +86,7 @@ pub const PATHS: Shape = Shape::List(&Shape::AbsolutePath);
 
 impl Shape {
     /// What the error message asks for.
-    fn expected(&self) -> String {
+    pub fn expected(&self) -> String {
         match self {
             Self::Bool => "true or false".into(),
             Self::Text | Self::FreeText => "a string".into(),
@@ -190,6 +189,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    const U16: Shape = int(0, u16::MAX as i128, "a number from 0 to 65535");
     const TREE: Shape = Shape::Object(&[
         req("name", &Shape::Name),
         opt("list", &Shape::List(&U16)),

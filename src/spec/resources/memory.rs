@@ -10,7 +10,7 @@ use crate::spec::report::{Report, show};
 use crate::spec::shape::{Shape, U64, opt};
 use crate::spec::warned::{KERNEL_MEMORY, KERNEL_TCP_MEMORY};
 
-const BYTES: Shape = limit("a number of bytes, or -1 for no limit");
+const BYTES: Shape = limit("a number of bytes, or -1 for none");
 
 pub const SHAPE: Shape = Shape::Object(&[
     opt("limit", &BYTES),
