@@ -1,9 +1,23 @@
 //! pxrun: an OCI runtime that runs each container where it belongs. `docs/architecture.md` says
 //! what each room does and what it must not touch.
 #![deny(unsafe_code)]
+#![warn(missing_docs)]
 
+pub mod backend;
 pub mod bundle;
+pub mod cgroup;
+pub mod cli;
+pub mod command;
+pub mod console;
+pub mod error;
 pub mod features;
+pub mod foreground;
+pub mod hooks;
+pub mod host;
+pub mod logging;
+pub mod process;
+pub mod rootfs;
+pub mod seccomp;
 pub mod spec;
-
-pub fn x() {}
+pub mod state;
+pub mod sys;

@@ -1,0 +1,135 @@
+//! What every way of running a container has to offer, and the one place that chooses among them.
+//! Must not know argument types, the configuration file or standard error.
+
+pub mod embedded;
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use nix::sys::wait::WaitStatus;
+use serde_json::Value;
+
+use crate::spec::Validated;
+use crate::state::{ContainerDir, ProcessId, Record, Root};
+
+/// The caller's wishes for a new container beside its bundle.
+#[derive(Debug, Default)]
+pub struct CreateOptions {
+    /// `--console-socket`.
+    pub console_socket: Option<PathBuf>,
+    /// `--pidfd-socket`.
+    pub pidfd_socket: Option<PathBuf>,
+    /// `--preserve-fds`.
+    pub preserve_fds: u32,
+    /// `--no-pivot`.
+    pub no_pivot: bool,
+    /// `--no-new-keyring`.
+    pub no_new_keyring: bool,
+    /// Where compiled filters are kept.
+    pub filter_cache: Option<PathBuf>,
+}
+
+/// A container in the making. Dropping it without [`Creation::commit`] leaves the rollback to the
+/// caller.
+pub trait Creation {
+    /// The process that callers are told of.
+    fn init(&self) -> ProcessId;
+    /// Refers to the same process.
+    fn pidfd(&self) -> std::os::fd::BorrowedFd<'_>;
+    /// Everything is written down: the container may outlive this command.
+    fn commit(self: Box<Self>) -> anyhow::Result<()>;
+}
+
+/// One process for `exec`.
+#[derive(Debug)]
+pub struct ExecRequest {
+    /// The process, typed.
+    pub process: oci_spec::runtime::Process,
+    /// The same as JSON.
+    pub raw: Value,
+    /// `--console-socket`, or the foreground's own.
+    pub console: Option<std::os::unix::net::UnixStream>,
+    /// `--pidfd-socket`.
+    pub pidfd_socket: Option<PathBuf>,
+    /// `--preserve-fds`.
+    pub preserve_fds: u32,
+    /// `--cgroup`: sub-cgroups, as typed.
+    pub cgroups: Vec<String>,
+    /// `--ignore-paused`.
+    pub ignore_paused: bool,
+    /// Where compiled filters are kept.
+    pub filter_cache: Option<PathBuf>,
+}
+
+/// A process that runs in a container: this command's child.
+#[derive(Debug)]
+pub struct Running {
+    /// Its pid.
+    pub pid: i32,
+    /// Refers to it whatever becomes of the pid.
+    pub pidfd: OwnedFd,
+}
+
+impl Running {
+    /// Waits for its end.
+    pub fn wait(&self) -> Option<WaitStatus> {
+        embedded::spawn::reap(nix::unistd::Pid::from_raw(self.pid))
+    }
+}
+
+/// One way of running containers. Every call gets the record and works from it alone.
+pub trait Backend {
+    /// Builds everything but the user's process. The record's `init` is saved as soon as there is
+    /// one.
+    fn create(
+        &self,
+        dir: &ContainerDir,
+        record: &mut Record,
+        spec: &Validated,
+        options: CreateOptions,
+    ) -> anyhow::Result<Box<dyn Creation>>;
+    /// Lets the user's process run; returns when its execve has succeeded.
+    fn start(&self, dir: &ContainerDir, record: &Record) -> anyhow::Result<()>;
+    /// Runs one more process in the container.
+    fn exec(&self, dir: &ContainerDir, record: &Record, job: ExecRequest)
+    -> anyhow::Result<Running>;
+    /// Signals init, or with `all` every process.
+    fn kill(&self, record: &Record, signal: i32, all: bool) -> anyhow::Result<()>;
+    /// Freezes all processes.
+    fn pause(&self, record: &Record) -> anyhow::Result<()>;
+    /// Lets them run again.
+    fn resume(&self, record: &Record) -> anyhow::Result<()>;
+    /// Whether [`Backend::pause`] is in force.
+    fn is_paused(&self, record: &Record) -> bool;
+    /// Changes limits of a running container.
+    fn update(&self, record: &Record, resources: &Value) -> anyhow::Result<()>;
+    /// Host pids of all processes, ascending.
+    fn pids(&self, record: &Record) -> anyhow::Result<Vec<i32>>;
+    /// The `data` of a stats event.
+    fn stats(&self, record: &Record) -> anyhow::Result<Value>;
+    /// Ends whatever still runs and removes everything but the record. Works on half-made
+    /// containers.
+    fn destroy(&self, record: &Record) -> anyhow::Result<()>;
+}
+
+/// The backend of that name, as it stands in a record.
+///
+/// # Errors
+/// A name that this version doesn't have.
+pub fn by_name(name: &str) -> anyhow::Result<&'static dyn Backend> {
+    match name {
+        embedded::NAME => Ok(&embedded::Embedded),
+        other => anyhow::bail!("backend `{other}` is unknown to this version"),
+    }
+}
+
+/// Where compiled filters are kept: a name that no container can have.
+pub fn filter_cache(root: &Root) -> PathBuf {
+    root.path().join("@filters")
+}
+
+/// The absolute path of a bundle's root file system.
+pub fn rootfs_path(bundle: &Path, spec: &oci_spec::runtime::Spec) -> PathBuf {
+    let root = spec.root().as_ref().map(|root| root.path().as_path());
+    bundle.join(root.unwrap_or(Path::new("rootfs")))
+}

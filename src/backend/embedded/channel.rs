@@ -1,0 +1,176 @@
+//! The conversation between a command and the process it makes for a container, over one
+//! SOCK_SEQPACKET pair. Knows the words, not what they lead to.
+//!
+//! Wire format: one packet a message, JSON, at most [`MAX_PACKET`] bytes. Both ends are
+//! close-on-exec, so a successful execve is the end of the stream.
+//!
+//! ```text
+//! command                         init
+//!    │ ── Go ──────────────────────▶ │  mappings and cgroups stand
+//!    │ ◀───────────── Sandbox ────── │  mounts stand (only with hooks of the host's side)
+//!    │ ── Go ──────────────────────▶ │  prestart and createRuntime have run
+//!    │ ◀────────────── Ready ─────── │  all but filter and execve is done
+//!    │ ── Go ──────────────────────▶ │  the record and the pid-file are written
+//!    │ ◀───── Failed(text) ───────── │  at any time; the sender ends
+//! ```
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use libcontainer::network::cidr::CidrAddress;
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Longest packet, in bytes.
+pub const MAX_PACKET: usize = 1 << 16;
+
+/// Why the conversation broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum ChannelError {
+    /// The socket failed.
+    #[error("talk to container process")]
+    Socket(#[from] Errno),
+    /// The other side ended without a word: it was killed.
+    #[error("container process ended unexpectedly")]
+    Closed,
+    /// The other side said why it gives up.
+    #[error("{0}")]
+    Failed(String),
+    /// Something that isn't a message.
+    #[error("container process sent a damaged message")]
+    Damaged(#[from] serde_json::Error),
+}
+
+/// From the command to the new process: go on.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Go {
+    /// Addresses that network devices had before they moved into the container.
+    #[serde(default)]
+    pub addresses: Vec<(String, Vec<CidrAddress>)>,
+}
+
+/// From the new process to the command.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Report {
+    /// Mounts stand; hooks of the host's side may run now.
+    Sandbox,
+    /// Everything is done that `create` has to do.
+    Ready,
+    /// It can't go on, and why.
+    Failed(String),
+}
+
+/// One end.
+#[derive(Debug)]
+pub struct End(OwnedFd);
+
+/// Makes both ends.
+pub fn pair() -> Result<(End, End), ChannelError> {
+    let (ours, theirs) = socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )?;
+    Ok((End(ours), End(theirs)))
+}
+
+impl From<OwnedFd> for End {
+    fn from(fd: OwnedFd) -> End {
+        End(fd)
+    }
+}
+
+impl AsFd for End {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl End {
+    /// Sends one message.
+    pub fn send<T: Serialize>(&self, message: &T) -> Result<(), ChannelError> {
+        let packet = serde_json::to_vec(message)?;
+        send(self.0.as_raw_fd(), &packet, MsgFlags::MSG_NOSIGNAL).map_err(|errno| match errno {
+            Errno::EPIPE | Errno::ECONNRESET => ChannelError::Closed,
+            other => ChannelError::Socket(other),
+        })?;
+        Ok(())
+    }
+
+    /// Waits for one message; `None` at the end of the stream.
+    pub fn receive<T: DeserializeOwned>(&self) -> Result<Option<T>, ChannelError> {
+        let mut packet = vec![0; MAX_PACKET];
+        let length = loop {
+            match recv(self.0.as_raw_fd(), &mut packet, MsgFlags::empty()) {
+                Err(Errno::EINTR) => continue,
+                Err(Errno::ECONNRESET) => return Ok(None),
+                other => break other?,
+            }
+        };
+        match packet.get(..length) {
+            None | Some([]) => Ok(None),
+            Some(bytes) => Ok(Some(serde_json::from_slice(bytes)?)),
+        }
+    }
+
+    /// The new process waits for leave to go on.
+    pub fn await_go(&self) -> Result<Go, ChannelError> {
+        self.receive()?.ok_or(ChannelError::Closed)
+    }
+
+    /// The command waits for a report; a failure that is reported becomes the error.
+    pub fn await_report(&self) -> Result<Report, ChannelError> {
+        match self.receive()? {
+            Some(Report::Failed(text)) => Err(ChannelError::Failed(text)),
+            Some(report) => Ok(report),
+            None => Err(ChannelError::Closed),
+        }
+    }
+
+    /// The command waits for the execve that closes the other end.
+    pub fn await_exec(&self) -> Result<(), ChannelError> {
+        match self.receive()? {
+            None => Ok(()),
+            Some(Report::Failed(text)) => Err(ChannelError::Failed(text)),
+            Some(_) => Err(ChannelError::Closed),
+        }
+    }
+
+    /// The new process gives up. A text too long for one packet is cut.
+    pub fn fail(&self, text: &str) {
+        let cut: String = text.chars().take(4096).collect();
+        if let Err(error) = self.send(&Report::Failed(cut)) {
+            tracing::debug!("report failure: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_arrive_whole_and_the_end_is_seen() {
+        let (a, b) = pair().unwrap();
+        a.send(&Go::default()).unwrap();
+        assert!(b.await_go().is_ok());
+        b.send(&Report::Ready).unwrap();
+        assert!(matches!(a.await_report(), Ok(Report::Ready)));
+        b.fail(&"x".repeat(1 << 20));
+        assert!(matches!(a.await_report(), Err(ChannelError::Failed(t)) if t.len() == 4096));
+        drop(b);
+        assert!(matches!(a.await_report(), Err(ChannelError::Closed)));
+        assert!(matches!(a.send(&Go::default()), Err(ChannelError::Closed)));
+    }
+
+    #[test]
+    fn execve_is_the_end_of_the_stream() {
+        let (a, b) = pair().unwrap();
+        drop(b);
+        assert!(a.await_exec().is_ok());
+    }
+}

@@ -1,0 +1,260 @@
+//! The command's side of `create`: prepares on the host what init will need, makes init, serves it
+//! while it builds the container. Must not touch argument types or write the pid-file.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use anyhow::Context;
+use libcontainer::network::cidr::CidrAddress;
+use libcontainer::network::network_device::dev_change_net_namespace;
+use libcontainer::user_ns::UserNamespaceConfig;
+use nix::unistd::Pid;
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
+
+use super::channel::{self, End, Go, Report};
+use super::init::{Init, has_host_hooks};
+use super::namespaces::Namespaces;
+use super::spawn::{Spawned, kill_and_reap, spawn};
+use crate::backend::{CreateOptions, Creation};
+use crate::process::Setup;
+use crate::rootfs::{Facts, Plan};
+use crate::seccomp::Program;
+use crate::spec::Validated;
+use crate::state::{ContainerDir, Lock, ProcessId, Record, Status};
+use crate::{console, hooks, process};
+
+/// Name of the socket on which init waits for `start`, in the container's directory.
+pub const START_SOCKET: &str = "start.sock";
+
+/// A container that is built and waits for the command's last word.
+pub struct Built {
+    spawned: Option<Spawned>,
+    init: ProcessId,
+    channel: End,
+}
+
+impl Creation for Built {
+    fn init(&self) -> ProcessId {
+        self.init
+    }
+
+    fn pidfd(&self) -> BorrowedFd<'_> {
+        match &self.spawned {
+            Some(spawned) => spawned.pidfd.as_fd(),
+            None => self.channel.as_fd(),
+        }
+    }
+
+    fn commit(mut self: Box<Self>) -> anyhow::Result<()> {
+        self.channel.send(&Go::default())?;
+        self.spawned = None;
+        Ok(())
+    }
+}
+
+impl Drop for Built {
+    fn drop(&mut self) {
+        if let Some(spawned) = &self.spawned {
+            kill_and_reap(spawned);
+        }
+    }
+}
+
+/// Builds the container up to the point where only `start` is missing.
+pub fn create(
+    dir: &ContainerDir,
+    record: &mut Record,
+    spec: &Validated,
+    options: CreateOptions,
+) -> anyhow::Result<Built> {
+    let typed = spec.spec();
+    let namespaces = Namespaces::open(typed)?;
+    let mapping = UserNamespaceConfig::new(typed).context("linux.uidMappings")?;
+    let console = match &options.console_socket {
+        Some(path) => Some(console::connect(path)?),
+        None => None,
+    };
+    let setup = setup(record, spec, &namespaces, &options)?;
+    let facts = Facts::probe(&namespaces, &record.cgroup);
+    let plan = Plan::new(typed, spec.raw(), &record.bundle, &facts)?;
+    let resources = typed.linux().as_ref().and_then(|l| l.resources().as_ref());
+    record.cgroup.create(resources)?;
+    for warning in record.cgroup.apply(resources, spec.raw())? {
+        tracing::warn!("{warning}");
+    }
+    let rootfs = plan.prepare()?;
+    let listener = listen(dir.path()).context("make start socket")?;
+    let waiting = dir.hold_waiting_lock()?;
+    let (ours, theirs) = channel::pair()?;
+
+    let cgroup = record.cgroup.into_fd();
+    let joined = namespaces.need_helper();
+    let state = record.oci_state(Status::Creating, None);
+    let our_end = ours.as_fd().as_raw_fd();
+    let spawned = spawn(&namespaces, cgroup.as_ref().map(AsFd::as_fd), || {
+        // Init must see the end of the conversation when the command dies.
+        let _ = nix::unistd::close(our_end);
+        Init {
+            spec: typed,
+            namespaces: &namespaces,
+            joined,
+            rootfs,
+            setup: setup.clone(),
+            state,
+            console,
+            listener,
+            channel: theirs,
+            no_pivot: options.no_pivot,
+        }
+        .run()
+    })?;
+    serve(dir, record, typed, Parts {
+        spawned,
+        waiting,
+        ours,
+        namespaces,
+        mapping,
+        setup,
+    })
+}
+
+/// What the command holds while init builds.
+struct Parts {
+    spawned: Spawned,
+    waiting: Lock,
+    ours: End,
+    namespaces: Namespaces,
+    mapping: Option<UserNamespaceConfig>,
+    setup: Setup,
+}
+
+/// Writes down who init is, does what only the host can, and waits until init is ready.
+fn serve(
+    dir: &ContainerDir,
+    record: &mut Record,
+    spec: &Spec,
+    parts: Parts,
+) -> anyhow::Result<Built> {
+    let pid = parts.spawned.pid;
+    let init = ProcessId::of(pid.as_raw()).context("container process ended unexpectedly")?;
+    let built = Built {
+        spawned: Some(parts.spawned),
+        init,
+        channel: parts.ours,
+    };
+    record.init = Some(init);
+    dir.save(record)?;
+    record.cgroup.join(pid.as_raw())?;
+    if let Some(mapping) = &parts.mapping {
+        write_mappings(mapping, pid).context("linux.uidMappings: write mappings")?;
+    }
+    parts.setup.from_host(pid.as_raw())?;
+    apply_intel_rdt(record, spec, pid)?;
+    let go = Go {
+        addresses: move_network_devices(spec, pid)?,
+    };
+    built.channel.send(&go)?;
+    run_host_hooks(record, spec, &built)?;
+    match built.channel.await_report()? {
+        Report::Ready => {}
+        other => anyhow::bail!("container process sent an unexpected message: {other:?}"),
+    }
+    drop(parts.waiting);
+    drop(parts.namespaces);
+    Ok(built)
+}
+
+fn setup(
+    record: &Record,
+    spec: &Validated,
+    namespaces: &Namespaces,
+    options: &CreateOptions,
+) -> anyhow::Result<Setup> {
+    let typed = spec.spec();
+    let process = typed.process().as_ref().context("process: missing, expected an object")?;
+    let linux = typed.linux().as_ref();
+    let program = match linux.and_then(|l| l.seccomp().as_ref()) {
+        Some(filter) => Some(Program::load_or_compile(filter, options.filter_cache.as_deref())?),
+        None => None,
+    };
+    let settings = process::Options {
+        init: true,
+        userns: namespaces.is_separate(LinuxNamespaceType::User),
+        no_new_keyring: options.no_new_keyring,
+        preserve_fds: options.preserve_fds,
+        id: record.id.clone(),
+        seccomp: program,
+        ..process::Options::probe()
+    };
+    let raw = spec.raw().get("process").unwrap_or(&serde_json::Value::Null);
+    Ok(Setup::new(process, raw, linux, settings)?)
+}
+
+/// Binds relative to the directory: the whole path may be longer than a socket address can be.
+fn listen(dir: &Path) -> std::io::Result<UnixListener> {
+    let held = std::fs::File::open(dir)?;
+    let path = format!("/proc/self/fd/{}/{START_SOCKET}", held.as_raw_fd());
+    UnixListener::bind(path)
+}
+
+/// Without privilege setgroups has to be given up before a gid mapping may be written
+/// (user_namespaces(7)).
+fn write_mappings(mapping: &UserNamespaceConfig, pid: Pid) -> anyhow::Result<()> {
+    if !mapping.privileged {
+        std::fs::write(format!("/proc/{pid}/setgroups"), "deny")?;
+    }
+    mapping.write_uid_mapping(pid)?;
+    mapping.write_gid_mapping(pid)?;
+    Ok(())
+}
+
+fn apply_intel_rdt(record: &Record, spec: &Spec, pid: Pid) -> anyhow::Result<()> {
+    let linux = spec.linux().as_ref();
+    let Some(rdt) = linux.and_then(|l| l.intel_rdt().as_ref()) else {
+        return Ok(());
+    };
+    libcontainer::process::intel_rdt::setup_intel_rdt(Some(&record.id), &pid, rdt)
+        .context("linux.intelRdt")?;
+    Ok(())
+}
+
+/// Moves the devices named in `linux.netDevices` into the container's network namespace; they lose
+/// their addresses on the way, so these are told to init.
+fn move_network_devices(
+    spec: &Spec,
+    pid: Pid,
+) -> anyhow::Result<Vec<(String, Vec<CidrAddress>)>> {
+    let linux = spec.linux().as_ref();
+    let empty = HashMap::new();
+    let devices = linux.and_then(|l| l.net_devices().as_ref()).unwrap_or(&empty);
+    if devices.is_empty() {
+        return Ok(Vec::new());
+    }
+    let target = std::fs::File::open(format!("/proc/{pid}/ns/net"))?;
+    devices
+        .iter()
+        .map(|(name, device)| {
+            dev_change_net_namespace(name, target.as_raw_fd(), device)
+                .map(|addresses| (name.clone(), addresses))
+                .with_context(|| format!("linux.netDevices.{name}: move into the container"))
+        })
+        .collect()
+}
+
+fn run_host_hooks(record: &Record, spec: &Spec, built: &Built) -> anyhow::Result<()> {
+    let Some(all) = spec.hooks().as_ref().filter(|all| has_host_hooks(all)) else {
+        return Ok(());
+    };
+    match built.channel.await_report()? {
+        Report::Sandbox => {}
+        other => anyhow::bail!("container process sent an unexpected message: {other:?}"),
+    }
+    let state = record.oci_state(Status::Creating, Some(built.init.pid));
+    #[allow(deprecated)]
+    hooks::run_all("prestart", all.prestart().as_ref(), &state, None)?;
+    hooks::run_all("createRuntime", all.create_runtime().as_ref(), &state, None)?;
+    built.channel.send(&Go::default())?;
+    Ok(())
+}

@@ -1,0 +1,238 @@
+//! One more process in a running container: enters what init is in, sets the process up with the
+//! same code as init, executes. Must not touch argument types.
+
+use std::convert::Infallible;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use anyhow::Context;
+use nix::libc;
+
+use super::channel::{self, End, Go, Report};
+use super::init::become_mapped_root;
+use super::spawn::{Spawned, kill_and_reap};
+use crate::backend::{ExecRequest, Running};
+use crate::process::{self, Setup};
+use crate::seccomp::Program;
+use crate::spec::Validated;
+use crate::state::{ContainerDir, Record};
+use crate::sys::clone::{CloneArgs, Cloned, clone3, exit_now, pidfd_open, setns};
+use crate::{console, error};
+
+/// What the new process needs to know.
+struct Tenant {
+    target: Target,
+    setup: Setup,
+    console: Option<UnixStream>,
+    size: Option<(u16, u16)>,
+    uid: u32,
+    channel: End,
+}
+
+/// The container's init, held so that it can't be mistaken for another process.
+struct Target {
+    pidfd: OwnedFd,
+    root: OwnedFd,
+    namespaces: i32,
+    own_mount: bool,
+    joins_user: bool,
+}
+
+/// Runs a process; returns once its execve has succeeded.
+pub fn exec(dir: &ContainerDir, record: &Record, job: ExecRequest) -> anyhow::Result<Running> {
+    let config = Validated::from_record(dir.load_config()?)?;
+    let target = Target::open(record)?;
+    let setup = setup(record, &config, &target, &job)?;
+    let (ours, theirs) = channel::pair()?;
+    let cgroup = if job.cgroups.is_empty() {
+        record.cgroup.into_fd()
+    } else {
+        None
+    };
+    enter_pid_namespace(&target)?;
+    let tenant = Tenant {
+        target,
+        setup: setup.clone(),
+        size: job.process.console_size().map(super::init::console_size),
+        uid: job.process.user().uid(),
+        console: job.console,
+        channel: theirs,
+    };
+    let args = CloneArgs {
+        cgroup: cgroup.as_ref().map(AsFd::as_fd),
+        ..CloneArgs::default()
+    };
+    let our_end = ours.as_fd().as_raw_fd();
+    let spawned = match clone3(args).context("make process")? {
+        Cloned::Parent { pid, pidfd } => Spawned { pid, pidfd },
+        Cloned::Child => {
+            let _ = nix::unistd::close(our_end);
+            match tenant.run() {}
+        }
+    };
+    match attend(record, &spawned, &ours, &setup, &job.cgroups) {
+        Ok(()) => Ok(Running {
+            pid: spawned.pid.as_raw(),
+            pidfd: spawned.pidfd,
+        }),
+        Err(error) => {
+            kill_and_reap(&spawned);
+            Err(error)
+        }
+    }
+}
+
+fn attend(
+    record: &Record,
+    spawned: &Spawned,
+    channel: &End,
+    setup: &Setup,
+    cgroups: &[String],
+) -> anyhow::Result<()> {
+    let pid = spawned.pid.as_raw();
+    if cgroups.is_empty() {
+        record.cgroup.join(pid)?;
+    } else {
+        record.cgroup.join_sub(pid, cgroups)?;
+    }
+    setup.from_host(pid)?;
+    channel.send(&Go::default())?;
+    match channel.await_report()? {
+        Report::Ready => {}
+        other => anyhow::bail!("container process sent an unexpected message: {other:?}"),
+    }
+    channel.send(&Go::default())?;
+    channel.await_exec()?;
+    Ok(())
+}
+
+fn setup(
+    record: &Record,
+    config: &Validated,
+    target: &Target,
+    job: &ExecRequest,
+) -> anyhow::Result<Setup> {
+    let linux = config.spec().linux().as_ref();
+    let program = match linux.and_then(|l| l.seccomp().as_ref()) {
+        Some(filter) => Some(Program::load_or_compile(filter, job.filter_cache.as_deref())?),
+        None => None,
+    };
+    let options = process::Options {
+        init: false,
+        userns: target.joins_user,
+        // The caller's session keyring is not for the container.
+        no_new_keyring: false,
+        preserve_fds: job.preserve_fds,
+        id: record.id.clone(),
+        seccomp: program,
+        ..process::Options::probe()
+    };
+    Ok(Setup::new(&job.process, &job.raw, linux, options)?)
+}
+
+/// Only children enter a joined pid namespace, so the command does it itself before the clone.
+fn enter_pid_namespace(target: &Target) -> anyhow::Result<()> {
+    if target.namespaces & libc::CLONE_NEWPID != 0 {
+        setns(target.pidfd.as_fd(), libc::CLONE_NEWPID).context("join pid namespace")?;
+    }
+    Ok(())
+}
+
+impl Target {
+    /// Opens init and finds out which of its namespaces aren't ours: joining one's own user
+    /// namespace is refused by the kernel.
+    fn open(record: &Record) -> anyhow::Result<Target> {
+        let init = record.live_init().ok_or(error::Kind::NotRunning)?;
+        let pidfd = pidfd_open(init.pid).context("open container's init")?;
+        let root = nix::fcntl::open(
+            Path::new(&format!("/proc/{}/root", init.pid)),
+            nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC,
+            nix::sys::stat::Mode::empty(),
+        )
+        .context("open container's root")?;
+        let namespaces = different_namespaces(init.pid)?;
+        // The pid may have been given away between the look at the record and the open.
+        if !init.is_alive() {
+            return Err(error::Kind::NotRunning.into());
+        }
+        Ok(Target {
+            pidfd,
+            root: crate::sys::fd::adopt(root),
+            namespaces,
+            own_mount: namespaces & libc::CLONE_NEWNS != 0,
+            joins_user: namespaces & libc::CLONE_NEWUSER != 0,
+        })
+    }
+}
+
+fn different_namespaces(pid: i32) -> anyhow::Result<i32> {
+    use std::os::unix::fs::MetadataExt;
+    let kinds = [
+        ("user", libc::CLONE_NEWUSER),
+        ("mnt", libc::CLONE_NEWNS),
+        ("pid", libc::CLONE_NEWPID),
+        ("net", libc::CLONE_NEWNET),
+        ("ipc", libc::CLONE_NEWIPC),
+        ("uts", libc::CLONE_NEWUTS),
+        ("cgroup", libc::CLONE_NEWCGROUP),
+        ("time", libc::CLONE_NEWTIME),
+    ];
+    let mut flags = 0;
+    for (name, flag) in kinds {
+        let own = std::fs::metadata(format!("/proc/self/ns/{name}"));
+        let (Ok(own), Ok(other)) = (own, std::fs::metadata(format!("/proc/{pid}/ns/{name}")))
+        else {
+            // A kernel without this kind of namespace.
+            continue;
+        };
+        if (own.dev(), own.ino()) != (other.dev(), other.ino()) {
+            flags |= flag;
+        }
+    }
+    Ok(flags)
+}
+
+impl Tenant {
+    fn run(self) -> Infallible {
+        let channel = self.channel.as_fd().try_clone_to_owned();
+        let Err(error) = self.become_process();
+        if let Ok(channel) = channel {
+            End::from(channel).fail(&error::one_line(error.as_ref()));
+        }
+        exit_now(1)
+    }
+
+    fn become_process(self) -> anyhow::Result<Infallible> {
+        self.channel.await_go()?;
+        nix::sys::prctl::set_dumpable(false)?;
+        self.enter()?;
+        nix::unistd::setsid()?;
+        if let Some(socket) = &self.console {
+            let pty = console::open_in_container(self.size)?;
+            console::send(socket.as_fd(), "/dev/ptmx", pty.master.as_fd())?;
+            console::become_stdio(&pty.slave)?;
+        }
+        console::give_stdio_to(self.uid);
+        let ready = self.setup.prepare()?;
+        self.channel.send(&Report::Ready)?;
+        self.channel.await_go()?;
+        Err(ready.exec().into())
+    }
+
+    fn enter(&self) -> anyhow::Result<()> {
+        let flags = self.target.namespaces & !libc::CLONE_NEWPID;
+        if flags != 0 {
+            setns(self.target.pidfd.as_fd(), flags).context("join container's namespaces")?;
+        }
+        if self.target.joins_user {
+            become_mapped_root()?;
+        }
+        if !self.target.own_mount {
+            nix::unistd::fchdir(self.target.root.as_raw_fd())?;
+            nix::unistd::chroot(".")?;
+        }
+        nix::unistd::chdir("/")?;
+        Ok(())
+    }
+}

@@ -1,0 +1,149 @@
+//! One short story a command: load, ask, call, save. Must not read `/proc`, start children, parse
+//! JSON or print errors.
+
+mod checkpoint;
+mod completion;
+mod create;
+mod delete;
+mod events;
+mod exec;
+mod features;
+mod freeze;
+mod kill;
+mod list;
+mod ps;
+mod run;
+mod spec;
+mod start;
+mod state;
+mod update;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use crate::backend::{self, Backend};
+use crate::cli::{Cli, Command, Globals};
+use crate::error::Kind;
+use crate::state::{ContainerDir, Record, Root, StateError, Status};
+
+/// What every command gets.
+pub struct Context {
+    root: Root,
+    globals: Globals,
+}
+
+/// Runs a command; the exit code when it did what it was asked.
+///
+/// # Errors
+/// Whatever went wrong, as a chain from what was tried to why it failed.
+pub fn run(cli: Cli, root: PathBuf) -> anyhow::Result<i32> {
+    let context = Context {
+        root: Root::new(root),
+        globals: cli.globals,
+    };
+    match cli.command {
+        Command::Create(args) => create::run(&context, args).map(|()| 0),
+        Command::Start(args) => start::run(&context, &args.container_id).map(|()| 0),
+        Command::State(args) => state::run(&context, &args.container_id).map(|()| 0),
+        Command::Kill(args) => kill::run(&context, args).map(|()| 0),
+        Command::Delete(args) => delete::run(&context, &args.container_id, args.force).map(|()| 0),
+        Command::Run(args) => run::run(&context, args),
+        Command::Exec(args) => exec::run(&context, args),
+        Command::Ps(args) => ps::run(&context, args).map(|()| 0),
+        Command::List(args) => list::run(&context, args).map(|()| 0),
+        Command::Pause(args) => freeze::pause(&context, &args.container_id).map(|()| 0),
+        Command::Resume(args) => freeze::resume(&context, &args.container_id).map(|()| 0),
+        Command::Update(args) => update::run(&context, args).map(|()| 0),
+        Command::Events(args) => events::run(&context, args).map(|()| 0),
+        Command::Checkpoint(_) => checkpoint::refuse("checkpoint"),
+        Command::Restore(_) => checkpoint::refuse("restore"),
+        Command::Spec(args) => spec::run(args).map(|()| 0),
+        Command::Features(_) => features::run().map(|()| 0),
+        Command::Completion(args) => completion::run(&args).map(|()| 0),
+    }
+}
+
+/// A container that exists, with what its record says.
+struct Container {
+    dir: ContainerDir,
+    record: Record,
+    backend: &'static dyn Backend,
+}
+
+impl Context {
+    /// Looks a container up.
+    fn find(&self, id: &str) -> anyhow::Result<Container> {
+        let dir = self.root.find(id).map_err(contract)?;
+        let record = dir.load().map_err(contract)?;
+        let backend = backend::by_name(&record.backend)?;
+        Ok(Container {
+            dir,
+            record,
+            backend,
+        })
+    }
+}
+
+/// The two failures that callers match go out in the contract's words.
+fn contract(error: StateError) -> anyhow::Error {
+    match error {
+        StateError::NotExist => Kind::NotExist.into(),
+        StateError::AlreadyExists => Kind::AlreadyExists.into(),
+        other => other.into(),
+    }
+}
+
+impl Container {
+    /// Its state, from what lives and what is locked, whatever the record's last writer meant.
+    fn status(&self) -> Status {
+        status(&self.dir, &self.record, self.backend)
+    }
+}
+
+fn status(dir: &ContainerDir, record: &Record, backend: &dyn Backend) -> Status {
+    let creating = !record.ready && record.creator.is_alive();
+    if record.live_init().is_none() {
+        return if creating { Status::Creating } else { Status::Stopped };
+    }
+    if !record.ready {
+        return if creating { Status::Creating } else { Status::Stopped };
+    }
+    if backend.is_paused(record) {
+        return Status::Paused;
+    }
+    if dir.is_waiting() {
+        return Status::Created;
+    }
+    Status::Running
+}
+
+/// Writes a pid-file: digits alone, under a temporary name first (go-runc reads it with Atoi,
+/// conmon-rs with parse).
+fn write_pid_file(path: &Path, pid: i32) -> anyhow::Result<()> {
+    crate::state::write_atomically(path, pid.to_string().as_bytes(), 0o644)
+        .with_context(|| format!("write pid-file `{}`", path.display()))
+}
+
+/// Sends a pidfd to `--pidfd-socket`.
+fn send_pidfd(path: &Path, pidfd: std::os::fd::BorrowedFd<'_>) -> anyhow::Result<()> {
+    use std::os::fd::AsFd;
+    let socket = crate::console::connect(path)?;
+    crate::console::send(socket.as_fd(), "pidfd", pidfd)
+        .with_context(|| format!("send pidfd to `{}`", path.display()))
+}
+
+/// Prints one JSON document, indented, and a newline.
+fn print_json(value: &serde_json::Value) -> anyhow::Result<()> {
+    print_text(&serde_json::to_string_pretty(value)?)
+}
+
+/// Prints a text and a newline. A reader that has gone is no fault.
+fn print_text(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}

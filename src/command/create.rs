@@ -1,0 +1,174 @@
+//! `create`: everything but the user's process.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use super::{Context, contract, send_pidfd, write_pid_file};
+use crate::backend::{self, CreateOptions, Creation, embedded};
+use crate::bundle::Bundle;
+use crate::cgroup::Cgroup;
+use crate::spec::Validated;
+use crate::state::{ContainerDir, ProcessId, RECORD_VERSION, Record};
+use crate::{cli, host, logging};
+
+/// What `create`, `run` and later `restore` ask for.
+pub struct Wish {
+    /// The name.
+    pub id: String,
+    /// The bundle's directory.
+    pub bundle: PathBuf,
+    /// Where the pid goes.
+    pub pid_file: Option<PathBuf>,
+    /// Passed on to the backend.
+    pub options: CreateOptions,
+}
+
+/// A container that is created and not yet handed over to the caller.
+pub struct Created {
+    /// Its directory.
+    pub dir: ContainerDir,
+    /// Its record.
+    pub record: Record,
+    /// Its configuration.
+    pub spec: Validated,
+    /// The backend's part.
+    pub creation: Box<dyn Creation>,
+}
+
+pub fn run(context: &Context, args: cli::Create) -> anyhow::Result<()> {
+    let common = args.common;
+    let wish = Wish {
+        id: common.container_id,
+        bundle: common.bundle,
+        pid_file: common.pid_file,
+        options: CreateOptions {
+            console_socket: common.console_socket,
+            pidfd_socket: args.pidfd_socket,
+            preserve_fds: u32::try_from(common.preserve_fds).unwrap_or(0),
+            no_pivot: common.no_pivot,
+            no_new_keyring: common.no_new_keyring,
+            filter_cache: Some(backend::filter_cache(&context.root)),
+        },
+    };
+    let id = wish.id.clone();
+    let created = create(context, wish).with_context(|| format!("create container `{id}`"))?;
+    created.creation.commit()?;
+    Ok(())
+}
+
+/// Creates a container. Whatever fails takes everything back that was made.
+pub fn create(context: &Context, wish: Wish) -> anyhow::Result<Created> {
+    let bundle = Bundle::load(&wish.bundle)?;
+    let spec = Validated::new(bundle.raw.clone(), &host::facts())?;
+    for warning in spec.warnings() {
+        tracing::warn!("{warning}");
+    }
+    check_terminal(&spec, wish.options.console_socket.as_deref())?;
+    let record = record(context, &wish.id, &bundle, &spec)?;
+    let dir = context.root.claim(&wish.id).map_err(contract)?;
+    match build(&dir, record, &bundle, spec, wish) {
+        Ok(created) => Ok(created),
+        Err(error) => {
+            roll_back(&dir);
+            Err(error)
+        }
+    }
+}
+
+fn build(
+    dir: &ContainerDir,
+    mut record: Record,
+    bundle: &Bundle,
+    spec: Validated,
+    wish: Wish,
+) -> anyhow::Result<Created> {
+    dir.save(&record)?;
+    dir.save_config(&serde_json::to_vec(&bundle.raw)?)?;
+    let backend = backend::by_name(&record.backend)?;
+    let pidfd_socket = wish.options.pidfd_socket.clone();
+    let creation = backend.create(dir, &mut record, &spec, wish.options)?;
+    record.init = Some(creation.init());
+    record.ready = true;
+    dir.save(&record)?;
+    if let Some(socket) = &pidfd_socket {
+        send_pidfd(socket, creation.pidfd())?;
+    }
+    if let Some(path) = &wish.pid_file {
+        write_pid_file(path, creation.init().pid)?;
+    }
+    Ok(Created {
+        dir: dir.clone(),
+        record,
+        spec,
+        creation,
+    })
+}
+
+/// The record on disk knows more than the one we set out with: which process was made.
+fn roll_back(dir: &ContainerDir) {
+    let destroyed = dir.load().map_err(anyhow::Error::from).and_then(|record| {
+        backend::by_name(&record.backend)?.destroy(&record)
+    });
+    match destroyed {
+        Ok(()) => {
+            if let Err(error) = dir.remove() {
+                tracing::warn!("take back what was made: {error}");
+            }
+        }
+        // The record stays: `delete --force` tries again with it.
+        Err(error) => tracing::warn!("take back what was made: {error:#}"),
+    }
+}
+
+fn record(
+    context: &Context,
+    id: &str,
+    bundle: &Bundle,
+    spec: &Validated,
+) -> anyhow::Result<Record> {
+    use oci_spec::runtime::LinuxNamespaceType;
+    let typed = spec.spec();
+    let linux = typed.linux().as_ref();
+    let has = |kind| {
+        let list = linux.and_then(|l| l.namespaces().as_ref());
+        list.into_iter().flatten().any(|n| n.typ() == kind && n.path().is_none())
+    };
+    let annotations: BTreeMap<String, String> =
+        typed.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
+    Ok(Record {
+        version: RECORD_VERSION,
+        id: id.to_owned(),
+        rootfs: backend::rootfs_path(&bundle.path, typed),
+        bundle: bundle.path.clone(),
+        backend: embedded::NAME.to_owned(),
+        created: logging::now_nanos(),
+        uid: nix::unistd::geteuid().as_raw(),
+        annotations,
+        creator: ProcessId::current().context("read own process state")?,
+        init: None,
+        ready: false,
+        own_pid_namespace: has(LinuxNamespaceType::Pid),
+        own_mount_namespace: has(LinuxNamespaceType::Mount),
+        cgroup: Cgroup::plan(
+            linux.and_then(|l| l.cgroups_path().as_deref()),
+            id,
+            context.root.path(),
+            context.globals.uses_systemd(),
+        )?,
+    })
+}
+
+/// A terminal needs somebody who holds its other end; a socket without a terminal is a mistake.
+fn check_terminal(spec: &Validated, socket: Option<&Path>) -> anyhow::Result<()> {
+    let process = spec.spec().process().as_ref();
+    let terminal = process.and_then(|p| p.terminal()).unwrap_or(false);
+    match (terminal, socket) {
+        (true, None) => anyhow::bail!("process.terminal: `true`, but no --console-socket is given"),
+        (false, Some(_)) => {
+            anyhow::bail!("process.terminal: `false`, but a --console-socket is given")
+        }
+        _ => Ok(()),
+    }
+}

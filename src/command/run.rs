@@ -1,0 +1,139 @@
+//! `run`: create, start, wait, delete.
+
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+
+use super::create::{Created, Wish, create};
+use super::{Container, Context, contract, delete, start};
+use crate::backend::{self, CreateOptions};
+use crate::{cli, console, foreground};
+
+pub fn run(context: &Context, args: cli::Run) -> anyhow::Result<i32> {
+    let id = args.common.container_id.clone();
+    story(context, args).with_context(|| format!("run container `{id}`"))
+}
+
+fn story(context: &Context, args: cli::Run) -> anyhow::Result<i32> {
+    let common = args.common;
+    // Before the process exists: it may end before we look.
+    let signals = foreground::Signals::block()?;
+    let terminal = match &common.console_socket {
+        Some(_) => None,
+        None if common.detach => None,
+        None => Terminal::if_wanted(&common.bundle)?,
+    };
+    let wish = Wish {
+        id: common.container_id,
+        bundle: common.bundle,
+        pid_file: common.pid_file,
+        options: CreateOptions {
+            console_socket: terminal.as_ref().map(|t| t.path.clone()).or(common.console_socket),
+            pidfd_socket: args.pidfd_socket,
+            preserve_fds: u32::try_from(common.preserve_fds).unwrap_or(0),
+            no_pivot: common.no_pivot,
+            no_new_keyring: common.no_new_keyring,
+            filter_cache: Some(backend::filter_cache(&context.root)),
+        },
+    };
+    let created = create(context, wish)?;
+    let Created {
+        dir,
+        record,
+        creation,
+        ..
+    } = created;
+    let pidfd = creation.pidfd().try_clone_to_owned();
+    let pid = creation.init().pid;
+    creation.commit()?;
+    let container = Container {
+        backend: backend::by_name(&record.backend)?,
+        dir,
+        record,
+    };
+    let started = started(&container, terminal);
+    let master = match started {
+        Ok(master) => master,
+        Err(error) => {
+            let removed = delete_now(&container);
+            return removed.and(Err(error));
+        }
+    };
+    if common.detach {
+        return Ok(0);
+    }
+    let status = foreground::attend(&signals, pid, pidfd?.as_fd(), master)?;
+    if !common.keep {
+        delete_now(&container)?;
+    }
+    Ok(foreground::exit_code(status))
+}
+
+fn started(
+    container: &Container,
+    terminal: Option<Terminal>,
+) -> anyhow::Result<Option<std::os::fd::OwnedFd>> {
+    let master = terminal.map(|t| t.receive()).transpose()?;
+    let _lock = container.dir.lock().map_err(contract)?;
+    start::start(container)?;
+    Ok(master)
+}
+
+fn delete_now(container: &Container) -> anyhow::Result<()> {
+    let _lock = match container.dir.lock().map_err(contract) {
+        Ok(lock) => lock,
+        // Somebody else has deleted it meanwhile.
+        Err(_) => return Ok(()),
+    };
+    delete::remove(container)
+}
+
+/// A console socket of our own, for a process that wants a terminal while the caller gave none.
+pub struct Terminal {
+    _dir: TemporaryDir,
+    path: PathBuf,
+    listener: UnixListener,
+}
+
+impl Terminal {
+    fn if_wanted(bundle: &std::path::Path) -> anyhow::Result<Option<Terminal>> {
+        let bundle = crate::bundle::Bundle::load(bundle)?;
+        let wanted = bundle.raw.pointer("/process/terminal");
+        if wanted.and_then(serde_json::Value::as_bool) != Some(true) {
+            return Ok(None);
+        }
+        let dir = TemporaryDir::make()?;
+        let path = dir.path.join("console.sock");
+        let listener = UnixListener::bind(&path).context("make console socket")?;
+        Ok(Some(Terminal {
+            _dir: dir,
+            path,
+            listener,
+        }))
+    }
+
+    fn receive(self) -> anyhow::Result<std::os::fd::OwnedFd> {
+        let (stream, _) = self.listener.accept().context("accept terminal")?;
+        Ok(console::receive(stream.as_fd())?)
+    }
+}
+
+/// A directory for the owner alone, gone with this value.
+struct TemporaryDir {
+    path: PathBuf,
+}
+
+impl TemporaryDir {
+    fn make() -> anyhow::Result<TemporaryDir> {
+        let path = nix::unistd::mkdtemp("/tmp/pxrun-XXXXXX").context("make temporary directory")?;
+        Ok(TemporaryDir { path })
+    }
+}
+
+impl Drop for TemporaryDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}

@@ -1,0 +1,25 @@
+//! The container's root file system: planned purely, prepared on the host's side as detached mounts,
+//! attached on the container's side. It must not touch the process, the cgroup, or know who forks.
+//!
+//! [`Plan::new`] → [`Plan::prepare`] (host) → fork → [`Prepared::enter`], [`Prepared::mount_all`],
+//! [`Prepared::pivot`], [`Prepared::reopen_dev_null`], [`Prepared::seal`] (container).
+
+mod attach;
+mod cgroups;
+mod copyup;
+mod devices;
+mod error;
+mod idmap;
+mod kernel;
+mod newfs;
+pub mod options;
+mod pivot;
+mod plan;
+mod prepare;
+mod propagation;
+mod resolve;
+mod seal;
+
+pub use error::RootfsError;
+pub use plan::{Facts, Plan, WARNED};
+pub use prepare::Prepared;

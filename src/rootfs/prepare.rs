@@ -1,0 +1,263 @@
+//! On the host's side, with the host's rights: turns every host path of the plan into a detached
+//! mount that already has its final attributes. It must not change any mount of the host.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::readlinkat;
+use nix::mount::MsFlags;
+use nix::sys::stat::{SFlag, fstat};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+
+use super::cgroups::{Hierarchy, hierarchies};
+use super::error::RootfsError;
+use super::idmap::{LockedView, UserNamespaces};
+use super::kernel;
+use super::options::{Attrs, Scope};
+use super::plan::{BindChanges, Facts, Kind, Plan, PlannedDevice, PlannedMount, PlannedPath};
+use super::propagation::RootPropagation;
+use super::resolve::{is_type, lexical};
+
+/// A root file system that needs no host path any more: descriptors, to be inherited over a fork
+/// into the container's namespaces and attached there.
+#[derive(Debug)]
+pub struct Prepared {
+    pub(super) facts: Facts,
+    pub(super) root: OwnedFd,
+    pub(super) root_path: PathBuf,
+    pub(super) root_readonly: bool,
+    pub(super) propagation: RootPropagation,
+    pub(super) mounts: Vec<PreparedMount>,
+    pub(super) devices: Option<Vec<PreparedDevice>>,
+    pub(super) masked: Vec<PlannedPath>,
+    pub(super) readonly: Vec<PlannedPath>,
+    pub(super) label: Option<String>,
+    /// The host's cgroup v1 hierarchies, when a mount asks for them.
+    pub(super) hierarchies: Vec<Hierarchy>,
+    /// Mounts that become read-only in `seal`, with what to call them in an error.
+    pub(super) read_only_late: Vec<(String, OwnedFd)>,
+}
+
+/// A mount and what it is made from.
+#[derive(Debug)]
+pub(super) struct PreparedMount {
+    pub(super) plan: PlannedMount,
+    pub(super) source: Source,
+}
+
+#[derive(Debug)]
+pub(super) enum Source {
+    /// A file system that the container's side makes.
+    New,
+    /// A detached mount.
+    Tree { fd: OwnedFd, is_dir: bool },
+    /// The text of a symbolic link to make.
+    Link(PathBuf),
+}
+
+/// A device and, in a user namespace, the host's node to bind.
+#[derive(Debug)]
+pub(super) struct PreparedDevice {
+    pub(super) plan: PlannedDevice,
+    pub(super) node: Option<OwnedFd>,
+}
+
+impl Plan {
+    /// Opens everything. The process must be single-threaded: for a container with a user namespace
+    /// it enters another mount namespace for the time of the call.
+    ///
+    /// # Errors
+    /// [`RootfsError`] with the JSON path of the source that can't be opened, cloned or changed.
+    pub fn prepare(self) -> Result<Prepared, RootfsError> {
+        let view = self.locked_view()?;
+        let prepared = self.open_all();
+        if let Some(view) = view {
+            view.leave().map_err(RootfsError::sys(
+                "mounts",
+                "leave the view of the host's mounts",
+            ))?;
+        }
+        prepared
+    }
+
+    fn locked_view(&self) -> Result<Option<LockedView>, RootfsError> {
+        if !(self.facts.userns && self.facts.mount_ns) {
+            return Ok(None);
+        }
+        LockedView::enter().map_err(RootfsError::sys(
+            "mounts",
+            "make a view of the host's mounts for the user namespace",
+        ))
+    }
+
+    fn open_all(self) -> Result<Prepared, RootfsError> {
+        let root = self.open_root()?;
+        let mut userns = UserNamespaces::default();
+        let host = self.propagation.of_clones();
+        let hierarchies = match self.mounts.iter().find(|m| m.kind == Kind::Cgroup1) {
+            Some(mount) => hierarchies(mount)?,
+            None => Vec::new(),
+        };
+        let mounts = self
+            .mounts
+            .into_iter()
+            .map(|mount| prepare_mount(mount, host, &mut userns))
+            .collect::<Result<_, _>>()?;
+        let bind_devices = self.facts.userns;
+        let devices = self
+            .devices
+            .map(|list| {
+                list.into_iter()
+                    .map(|device| prepare_device(device, bind_devices))
+                    .collect::<Result<_, _>>()
+            })
+            .transpose()?;
+        Ok(Prepared {
+            facts: self.facts,
+            root,
+            root_path: self.root,
+            root_readonly: self.root_readonly,
+            propagation: self.propagation,
+            mounts,
+            devices,
+            masked: self.masked,
+            readonly: self.readonly,
+            label: self.label,
+            hierarchies,
+            read_only_late: Vec::new(),
+        })
+    }
+
+    fn open_root(&self) -> Result<OwnedFd, RootfsError> {
+        let at = format!("root.path `{}`", self.root.display());
+        let failed = |what| RootfsError::sys(&at, what);
+        let root = kernel::clone_path(&self.root, Scope::Tree, false)
+            .map_err(failed("open the root file system"))?;
+        if !is_type(root.as_fd(), SFlag::S_IFDIR).map_err(failed("stat"))? {
+            return Err(RootfsError::refused(at, "is not a directory"));
+        }
+        let set = |scope, flag| {
+            kernel::set_propagation(root.as_fd(), scope, flag)
+                .map_err(failed("set the propagation"))
+        };
+        if let Some(flag) = self.propagation.of_clones() {
+            set(Scope::Tree, flag)?;
+        }
+        // A shared top would carry the container's mounts to the host, and pivot_root(2) refuses it.
+        if self.propagation.leaves_shared() {
+            set(Scope::Top, MsFlags::MS_PRIVATE)?;
+        }
+        Ok(root)
+    }
+}
+
+fn prepare_mount(
+    plan: PlannedMount,
+    host: Option<MsFlags>,
+    userns: &mut UserNamespaces,
+) -> Result<PreparedMount, RootfsError> {
+    let source = match plan.source.as_deref() {
+        Some(path) if plan.kind == Kind::Bind => open_source(&plan, path, host, userns)?,
+        _ => Source::New,
+    };
+    Ok(PreparedMount { plan, source })
+}
+
+fn open_source(
+    plan: &PlannedMount,
+    path: &Path,
+    host: Option<MsFlags>,
+    userns: &mut UserNamespaces,
+) -> Result<Source, RootfsError> {
+    let open = || format!("open source `{}`", path.display());
+    if plan.options.copy_symlink {
+        match readlinkat(None, path) {
+            Ok(text) => return Ok(Source::Link(text.into())),
+            Err(Errno::EINVAL) => {}
+            Err(errno) => return Err(RootfsError::sys(plan, open())(errno)),
+        }
+    }
+    let scope = plan.options.bind.unwrap_or(Scope::Top);
+    let fd = kernel::clone_path(path, scope, plan.options.source_nofollow)
+        .map_err(|errno| RootfsError::sys(plan, open())(errno))?;
+    if lexical(&plan.destination) == Path::new("/proc") && !is_procfs(plan, fd.as_fd())? {
+        return Err(RootfsError::refused(
+            plan,
+            "only procfs may be mounted on /proc",
+        ));
+    }
+    change_source(plan, fd.as_fd(), host, userns)?;
+    let is_dir = is_type(fd.as_fd(), SFlag::S_IFDIR).map_err(RootfsError::sys(plan, "stat"))?;
+    Ok(Source::Tree { fd, is_dir })
+}
+
+fn is_procfs(plan: &PlannedMount, fd: BorrowedFd<'_>) -> Result<bool, RootfsError> {
+    let stat = fstatfs(fd).map_err(RootfsError::sys(plan, "statfs"))?;
+    Ok(stat.filesystem_type() == PROC_SUPER_MAGIC)
+}
+
+fn change_source(
+    plan: &PlannedMount,
+    fd: BorrowedFd<'_>,
+    host: Option<MsFlags>,
+    userns: &mut UserNamespaces,
+) -> Result<(), RootfsError> {
+    let changes = BindChanges::new(&plan.options, host);
+    let userns = plan
+        .mapping
+        .as_ref()
+        .map(|mapping| userns.get(mapping))
+        .transpose()
+        .map_err(RootfsError::sys(
+            plan,
+            "make the user namespace of the idmap",
+        ))?;
+    let (tree_userns, top_userns) = match plan.options.idmap {
+        Some(Scope::Tree) => (userns, None),
+        _ => (None, userns),
+    };
+    let apply = |scope, attrs: Attrs, propagation, userns: Option<BorrowedFd<'_>>| {
+        let what = if userns.is_some() {
+            "idmap"
+        } else {
+            "set the attributes"
+        };
+        kernel::set_attrs(fd, scope, attrs, propagation, userns)
+            .map_err(RootfsError::sys(plan, what))
+    };
+    apply(
+        Scope::Tree,
+        changes.tree,
+        changes.tree_propagation,
+        tree_userns,
+    )?;
+    apply(Scope::Top, changes.top, None, top_userns)?;
+    for (scope, flag) in changes.rest {
+        apply(scope, Attrs::default(), Some(flag), None)?;
+    }
+    Ok(())
+}
+
+fn prepare_device(plan: PlannedDevice, bind: bool) -> Result<PreparedDevice, RootfsError> {
+    let node = if bind && plan.is_driver() {
+        Some(clone_node(&plan)?)
+    } else {
+        None
+    };
+    Ok(PreparedDevice { plan, node })
+}
+
+/// A detached mount of the host's node at the device's path, which must be that device.
+pub(super) fn clone_node(plan: &PlannedDevice) -> Result<OwnedFd, RootfsError> {
+    let node = kernel::clone_path(&plan.path, Scope::Top, true)
+        .map_err(RootfsError::sys(plan, "open the host's node"))?;
+    let stat = fstat(node.as_raw_fd()).map_err(RootfsError::sys(plan, "stat the host's node"))?;
+    if !plan.is(&stat) {
+        return Err(RootfsError::refused(
+            plan,
+            "the host's node is another device",
+        ));
+    }
+    Ok(node)
+}

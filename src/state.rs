@@ -1,0 +1,143 @@
+//! The record of one container under the runtime root: who it is, where it runs, what has to be
+//! taken down with it. This room must not touch backends, the meaning of the spec or the current
+//! configuration: what a container needs later is written here at `create`.
+
+mod dir;
+mod proc;
+
+pub use dir::{ContainerDir, Lock, Root};
+pub use proc::{ProcStat, ProcessId};
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the record's form. A record of another version is refused, never guessed at.
+pub const RECORD_VERSION: u32 = 1;
+
+/// Why a record can't be read, written or found.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// No directory of that name stands under the root.
+    #[error("container does not exist")]
+    NotExist,
+    /// Another container, or a half-made one, has the name.
+    #[error("container with given ID already exists")]
+    AlreadyExists,
+    /// A file operation failed.
+    #[error("{what} `{}`", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The record isn't what pxrun writes.
+    #[error("state record `{}` is damaged", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The record comes from another version of pxrun.
+    #[error("state record `{}` has version {found}, this pxrun reads {RECORD_VERSION}", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// The version that stands there.
+        found: u32,
+    },
+}
+
+/// Everything that later commands need, as it was when the container was created.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// [`RECORD_VERSION`].
+    pub version: u32,
+    /// The caller's name for the container.
+    pub id: String,
+    /// Absolute path of the bundle.
+    pub bundle: PathBuf,
+    /// Absolute path of the root file system.
+    pub rootfs: PathBuf,
+    /// Name of the backend that runs it.
+    pub backend: String,
+    /// RFC 3339, UTC, nanoseconds: the form of `runc list`.
+    pub created: String,
+    /// Uid of the caller of `create`.
+    pub uid: u32,
+    /// The bundle's annotations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// The `create` that makes the container: while it lives, the container is being created.
+    pub creator: ProcessId,
+    /// The container's init, once it exists.
+    pub init: Option<ProcessId>,
+    /// All of `create` but its exit is done.
+    pub ready: bool,
+    /// The init process has a pid namespace of its own, so its end ends the others.
+    pub own_pid_namespace: bool,
+    /// The init process has a mount namespace of its own.
+    pub own_mount_namespace: bool,
+    /// Where the container's processes are accounted.
+    pub cgroup: crate::cgroup::Cgroup,
+}
+
+/// The five states that callers see, plus `paused` as in runc.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// `create` is at work.
+    Creating,
+    /// The sandbox stands, the user's process doesn't run.
+    Created,
+    /// The user's process runs.
+    Running,
+    /// Frozen by `pause`.
+    Paused,
+    /// Nothing runs any more, or `create` never finished.
+    Stopped,
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Status::Creating => "creating",
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Stopped => "stopped",
+        })
+    }
+}
+
+impl Record {
+    /// The init process if it still lives: same pid, same start time, not a zombie.
+    pub fn live_init(&self) -> Option<&ProcessId> {
+        self.init.as_ref().filter(|init| init.is_alive())
+    }
+
+    /// The state JSON that hooks and seccomp agents get (runtime.md, "State").
+    /// `pid` is as seen from where the reader runs.
+    pub fn oci_state(&self, status: Status, pid: Option<i32>) -> serde_json::Value {
+        let mut state = serde_json::json!({
+            "ociVersion": crate::spec::OCI_VERSION,
+            "id": self.id,
+            "status": status,
+            "bundle": self.bundle,
+        });
+        if let Some(pid) = pid {
+            state["pid"] = pid.into();
+        }
+        if !self.annotations.is_empty() {
+            state["annotations"] = serde_json::json!(self.annotations);
+        }
+        state
+    }
+}

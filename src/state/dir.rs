@@ -1,0 +1,358 @@
+//! The directories that hold the records: `<root>/<id>/`, files 0600, replaced by rename so that a
+//! reader sees the old record or the new one and never half of it. Knows nothing of what they say.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use super::{RECORD_VERSION, Record, StateError};
+
+/// The runtime root: `--root`, by default `/run/pxrun`.
+#[derive(Debug, Clone)]
+pub struct Root {
+    path: PathBuf,
+}
+
+/// One container's directory.
+#[derive(Debug, Clone)]
+pub struct ContainerDir {
+    path: PathBuf,
+    id: String,
+}
+
+/// Holds a container's lock while it lives.
+pub struct Lock {
+    _file: Flock<File>,
+}
+
+fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StateError {
+    let path = path.to_owned();
+    move |source| StateError::Io { what, path, source }
+}
+
+impl Root {
+    /// Names the root; nothing is made yet.
+    pub fn new(path: PathBuf) -> Root {
+        Root { path }
+    }
+
+    /// The root's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes a container's directory. Of two calls with one id exactly one succeeds: mkdir(2)
+    /// decides.
+    ///
+    /// # Errors
+    /// [`StateError::AlreadyExists`], or the directory can't be made.
+    pub fn claim(&self, id: &str) -> Result<ContainerDir, StateError> {
+        let path = self.path.join(id);
+        let make = || DirBuilder::new().mode(0o700).create(&path);
+        let made = make().or_else(|error| match error.kind() {
+            ErrorKind::NotFound => {
+                DirBuilder::new()
+                    .mode(0o700)
+                    .recursive(true)
+                    .create(&self.path)?;
+                make()
+            }
+            _ => Err(error),
+        });
+        match made {
+            Ok(()) => Ok(self.dir(id)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                Err(StateError::AlreadyExists)
+            }
+            Err(error) => Err(io("make state directory", &path)(error)),
+        }
+    }
+
+    /// A container's directory.
+    ///
+    /// # Errors
+    /// [`StateError::NotExist`] when there is none.
+    pub fn find(&self, id: &str) -> Result<ContainerDir, StateError> {
+        let dir = self.dir(id);
+        match std::fs::symlink_metadata(&dir.path) {
+            Ok(meta) if meta.is_dir() => Ok(dir),
+            Ok(_) => Err(StateError::NotExist),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(StateError::NotExist),
+            Err(error) => Err(io("look up state directory", &dir.path)(error)),
+        }
+    }
+
+    /// All containers' directories, sorted by id. A root that doesn't exist holds none.
+    pub fn all(&self) -> Result<Vec<ContainerDir>, StateError> {
+        let entries = match std::fs::read_dir(&self.path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(io("read runtime root", &self.path)(error)),
+        };
+        let mut dirs: Vec<ContainerDir> = entries
+            .filter_map(Result::ok)
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            // Names that no container can have are pxrun's own, such as the filter cache.
+            .filter(|name| !name.starts_with('@'))
+            .map(|name| self.dir(&name))
+            .collect();
+        dirs.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(dirs)
+    }
+
+    fn dir(&self, id: &str) -> ContainerDir {
+        ContainerDir {
+            path: self.path.join(id),
+            id: id.to_owned(),
+        }
+    }
+}
+
+impl ContainerDir {
+    /// The directory's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The container's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Reads the record.
+    ///
+    /// # Errors
+    /// [`StateError::NotExist`] when the directory has gone meanwhile; damaged records; other
+    /// versions.
+    pub fn load(&self) -> Result<Record, StateError> {
+        let path = self.path.join("state.json");
+        let bytes = std::fs::read(&path).map_err(|error| {
+            if error.kind() == ErrorKind::NotFound && !self.path.exists() {
+                StateError::NotExist
+            } else {
+                io("read state record", &path)(error)
+            }
+        })?;
+        let record: Record =
+            serde_json::from_slice(&bytes).map_err(|source| StateError::Damaged {
+                path: path.clone(),
+                source,
+            })?;
+        if record.version != RECORD_VERSION {
+            return Err(StateError::Version {
+                path,
+                found: record.version,
+            });
+        }
+        Ok(record)
+    }
+
+    /// Writes the record in one step.
+    pub fn save(&self, record: &Record) -> Result<(), StateError> {
+        let path = self.path.join("state.json");
+        let bytes = serde_json::to_vec(record).map_err(|source| StateError::Damaged {
+            path: path.clone(),
+            source,
+        })?;
+        self.replace("state.json", &bytes)
+    }
+
+    /// Keeps the bundle's config.json as `create` saw it: later edits of the bundle change nothing
+    /// for a container that runs.
+    pub fn save_config(&self, raw: &[u8]) -> Result<(), StateError> {
+        self.replace("config.json", raw)
+    }
+
+    /// The config.json that `create` saw.
+    pub fn load_config(&self) -> Result<serde_json::Value, StateError> {
+        let path = self.path.join("config.json");
+        let bytes = std::fs::read(&path).map_err(io("read kept configuration", &path))?;
+        serde_json::from_slice(&bytes).map_err(|source| StateError::Damaged { path, source })
+    }
+
+    /// Takes the container's lock, waiting for who holds it. `state` and `list` never take it.
+    ///
+    /// # Errors
+    /// [`StateError::NotExist`] when the container was deleted while we waited.
+    pub fn lock(&self) -> Result<Lock, StateError> {
+        let path = self.path.join("lock");
+        let file = self
+            .open_lock_file(&path)
+            .map_err(|error| match error.kind() {
+                ErrorKind::NotFound => StateError::NotExist,
+                _ => io("open lock", &path)(error),
+            })?;
+        let file = Flock::lock(file, FlockArg::LockExclusive)
+            .map_err(|(_, errno)| io("take lock", &path)(errno.into()))?;
+        // The holder may have removed the directory, and another create made a new one.
+        let same = std::fs::metadata(&path).is_ok_and(|meta| {
+            use std::os::unix::fs::MetadataExt;
+            file.metadata()
+                .is_ok_and(|held| held.ino() == meta.ino() && held.dev() == meta.dev())
+        });
+        if same {
+            Ok(Lock { _file: file })
+        } else {
+            Err(StateError::NotExist)
+        }
+    }
+
+    fn open_lock_file(&self, path: &Path) -> std::io::Result<File> {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(nix::libc::O_CLOEXEC)
+            .open(path)
+    }
+
+    /// The lock that a waiting init holds until its execve closes it: who finds it held knows that
+    /// the user's process doesn't run yet, whatever was killed in between.
+    pub fn hold_waiting_lock(&self) -> Result<Lock, StateError> {
+        let path = self.path.join("waiting");
+        let file = self
+            .open_lock_file(&path)
+            .map_err(io("open waiting lock", &path))?;
+        let file = Flock::lock(file, FlockArg::LockExclusiveNonblock)
+            .map_err(|(_, errno)| io("take waiting lock", &path)(errno.into()))?;
+        Ok(Lock { _file: file })
+    }
+
+    /// Whether an init still waits for `start`.
+    pub fn is_waiting(&self) -> bool {
+        let Ok(file) = File::open(self.path.join("waiting")) else {
+            return false;
+        };
+        matches!(
+            Flock::lock(file, FlockArg::LockSharedNonblock),
+            Err((_, nix::errno::Errno::EWOULDBLOCK))
+        )
+    }
+
+    /// Removes the directory with all that is in it. Gone already is fine.
+    pub fn remove(&self) -> Result<(), StateError> {
+        match std::fs::remove_dir_all(&self.path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(io("remove state directory", &self.path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
+        write_atomically(&self.path.join(name), bytes, 0o600)
+            .map_err(io("write", &self.path.join(name)))
+    }
+}
+
+/// Writes `bytes` under a temporary name in the same directory and renames it, so that a reader
+/// finds the whole file or none.
+pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}.tmp", std::process::id()));
+    let temporary = PathBuf::from(temporary);
+    let written = (|| {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .custom_flags(nix::libc::O_NOFOLLOW)
+            .open(&temporary)?;
+        file.write_all(bytes)?;
+        std::fs::rename(&temporary, path)
+    })();
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written
+}
+
+impl Lock {
+    /// The descriptor that carries the lock.
+    pub fn raw_fd(&self) -> std::os::fd::RawFd {
+        self._file.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_claims_one_wins() {
+        let root = tempfile::tempdir().unwrap();
+        let root = Root::new(root.path().join("deep/er"));
+        let winners: usize = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..16)
+                .map(|_| scope.spawn(|| root.claim("c").is_ok() as usize))
+                .collect();
+            threads.into_iter().map(|t| t.join().unwrap()).sum()
+        });
+        assert_eq!(winners, 1);
+        assert!(matches!(root.claim("c"), Err(StateError::AlreadyExists)));
+    }
+
+    #[test]
+    fn the_waiting_lock_tells_whether_its_holder_lives() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = Root::new(root.path().into()).claim("c").unwrap();
+        assert!(!dir.is_waiting());
+        let held = dir.hold_waiting_lock().unwrap();
+        assert!(dir.is_waiting());
+        drop(held);
+        assert!(!dir.is_waiting());
+    }
+
+    #[test]
+    fn a_lock_on_a_deleted_container_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let root = Root::new(root.path().into());
+        let dir = root.claim("c").unwrap();
+        let held = dir.lock().unwrap();
+        let waiter = {
+            let dir = dir.clone();
+            std::thread::spawn(move || dir.lock().map(|_| ()))
+        };
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        dir.remove().unwrap();
+        drop(held);
+        assert!(matches!(
+            waiter.join().unwrap(),
+            Err(StateError::NotExist)
+        ));
+    }
+
+    #[test]
+    fn names_of_our_own_are_no_containers_and_a_missing_root_is_empty() {
+        let tmp = tempfile::tempdir().unwrap();
+        let root = Root::new(tmp.path().join("r"));
+        assert!(root.all().unwrap().is_empty());
+        root.claim("b").unwrap();
+        root.claim("a").unwrap();
+        std::fs::create_dir(root.path().join("@filters")).unwrap();
+        let ids: Vec<String> = root.all().unwrap().iter().map(|d| d.id().into()).collect();
+        assert_eq!(ids, ["a", "b"]);
+        assert!(matches!(root.find("z"), Err(StateError::NotExist)));
+    }
+
+    #[test]
+    fn files_are_for_the_owner_alone_and_replaced_whole() {
+        use std::os::unix::fs::PermissionsExt;
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("f");
+        write_atomically(&path, b"one", 0o600).unwrap();
+        write_atomically(&path, b"two", 0o600).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(tmp.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,149 @@
+//! Keeps the host's pxrun binary out of reach of containers: a process in a container can open
+//! `/proc/PID/exe` of ours, and an entry point may be `/proc/self/exe` itself (CVE-2019-5736).
+//! Must run before anything else of a command that enters a container.
+#![allow(unsafe_code)]
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+
+use libcontainer::syscall::Syscall;
+use libcontainer::syscall::linux::{LinuxSyscall, MountAttr};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::libc;
+use nix::sys::memfd::{MemFdCreateFlag, memfd_create};
+
+/// Why the binary could not be put out of reach.
+#[derive(Debug, thiserror::Error)]
+#[error("seal own executable: {what}")]
+pub struct SealError {
+    what: &'static str,
+    #[source]
+    source: std::io::Error,
+}
+
+fn failed(what: &'static str) -> impl FnOnce(Errno) -> SealError {
+    move |errno| SealError {
+        what,
+        source: errno.into(),
+    }
+}
+
+/// Makes sure that `/proc/self/exe` can't be written through, executing this program once more
+/// when it has to: from a detached read-only mount of the file, or, where mounting isn't allowed,
+/// from a sealed copy in memory.
+///
+/// # Errors
+/// Neither way worked.
+pub fn ensure_sealed() -> Result<(), SealError> {
+    let own = File::open("/proc/self/exe").map_err(|source| SealError {
+        what: "open",
+        source,
+    })?;
+    if is_sealed(&own) {
+        return Ok(());
+    }
+    match read_only_mount() {
+        Ok(exe) => Err(execute(&exe)),
+        Err(_) => Err(execute(&sealed_copy(own)?)),
+    }
+}
+
+fn is_sealed(own: &File) -> bool {
+    let all = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW;
+    let seals = fcntl(own.as_raw_fd(), FcntlArg::F_GET_SEALS).unwrap_or(0);
+    SealFlag::from_bits_truncate(seals).contains(all)
+        || nix::sys::statvfs::fstatvfs(own)
+            .is_ok_and(|fs| fs.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY))
+}
+
+/// A private mount of the one file. Once this descriptor is closed the mount belongs to no
+/// namespace and nobody can change its flags any more.
+fn read_only_mount() -> Result<OwnedFd, libcontainer::syscall::SyscallError> {
+    let kernel = LinuxSyscall;
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
+    let tree = kernel.open_tree(libc::AT_FDCWD, Some("/proc/self/exe"), flags)?;
+    let read_only = MountAttr {
+        attr_set: libc::MOUNT_ATTR_RDONLY,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    kernel.mount_setattr(
+        tree.as_fd(),
+        std::path::Path::new(""),
+        libc::AT_EMPTY_PATH as u32,
+        &read_only,
+        size_of::<MountAttr>(),
+    )?;
+    Ok(tree)
+}
+
+fn sealed_copy(mut own: File) -> Result<OwnedFd, SealError> {
+    let flags = MemFdCreateFlag::MFD_CLOEXEC | MemFdCreateFlag::MFD_ALLOW_SEALING;
+    let copy = memfd_create(c"pxrun", flags).map_err(failed("memfd_create"))?;
+    let mut copy = File::from(copy);
+    copy_all(&mut own, &mut copy).map_err(|source| SealError {
+        what: "copy",
+        source,
+    })?;
+    let seals = SealFlag::F_SEAL_WRITE
+        | SealFlag::F_SEAL_SHRINK
+        | SealFlag::F_SEAL_GROW
+        | SealFlag::F_SEAL_SEAL;
+    fcntl(copy.as_raw_fd(), FcntlArg::F_ADD_SEALS(seals)).map_err(failed("add seals"))?;
+    // A descriptor open for writing could not be executed.
+    let path = format!("/proc/self/fd/{}", copy.as_raw_fd());
+    let read_only = File::open(path).map_err(|source| SealError {
+        what: "reopen copy",
+        source,
+    })?;
+    Ok(read_only.into())
+}
+
+fn copy_all(from: &mut File, to: &mut File) -> std::io::Result<()> {
+    let mut buffer = vec![0; 1 << 16];
+    from.rewind()?;
+    loop {
+        match from.read(&mut buffer)? {
+            0 => return Ok(()),
+            n => to.write_all(&buffer[..n])?,
+        }
+    }
+}
+
+/// execveat(2) of a descriptor with this process's own arguments and environment.
+fn execute(exe: &OwnedFd) -> SealError {
+    let strings = |list: Vec<Vec<u8>>| -> Vec<CString> {
+        list.into_iter()
+            .filter_map(|bytes| CString::new(bytes).ok())
+            .collect()
+    };
+    let argv = strings(std::env::args_os().map(OsStringExt::into_vec).collect());
+    let envp = strings(
+        std::env::vars_os()
+            .map(|(key, value)| [key.into_vec(), value.into_vec()].join(&b'='))
+            .collect(),
+    );
+    let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
+        let nulls = std::iter::once(std::ptr::null());
+        list.iter().map(|s| s.as_ptr()).chain(nulls).collect()
+    };
+    let (argv_p, envp_p) = (pointers(&argv), pointers(&envp));
+    // The descriptor is close-on-exec: after the call only the running image refers to the mount.
+    // SAFETY: both arrays end with a null pointer and point into strings that outlive the call.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            exe.as_raw_fd(),
+            c"".as_ptr(),
+            argv_p.as_ptr(),
+            envp_p.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        );
+    }
+    failed("execute")(Errno::last())
+}
