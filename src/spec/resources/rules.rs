@@ -61,14 +61,15 @@ fn page_size_valid(size: &str) -> bool {
         .iter()
         .find_map(|unit| size.strip_suffix(unit));
     number.is_some_and(|number| {
-        !number.is_empty()
-            && !number.starts_with('0')
-            && number.bytes().all(|b| b.is_ascii_digit())
+        !number.is_empty() && !number.starts_with('0') && number.bytes().all(|b| b.is_ascii_digit())
     })
 }
 
 fn check_network(resources: &LinuxResources, path: &str, report: &mut Report) {
-    let priorities = resources.network().as_ref().and_then(|n| n.priorities().as_ref());
+    let priorities = resources
+        .network()
+        .as_ref()
+        .and_then(|n| n.priorities().as_ref());
     for (index, entry) in priorities.into_iter().flatten().enumerate() {
         if !net_devices::valid_name(entry.name()) {
             let path = format!("{path}.network.priorities[{index}].name");
