@@ -892,7 +892,7 @@ fn resources() {
         (
             "/linux/resources/devices",
             json!([{"allow": true}]),
-            "linux.resources.devices[0].access: missing, expected a name",
+            "linux.resources.devices[0].access: missing, expected letters of `rwm`",
             json!([{"allow": true, "access": "m"}]),
         ),
         (

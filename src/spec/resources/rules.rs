@@ -17,13 +17,14 @@ pub fn check(resources: &LinuxResources, path: &str, host: &HostFacts, report: &
     check_unified(resources, path, host, report);
 }
 
-/// config-linux.md, "Allowed Device list".
+/// config-linux.md, "Allowed Device list". A rule without access says nothing; runc refuses it.
 fn check_devices(resources: &LinuxResources, path: &str, report: &mut Report) {
     for (index, device) in resources.devices().iter().flatten().enumerate() {
-        let access = device.access().as_deref().unwrap_or_default();
-        if !access.chars().all(|c| "rwm".contains(c)) {
-            let path = format!("{path}.devices[{index}].access");
-            report.bad(&path, &show_text(access), "letters of `rwm`");
+        let path = format!("{path}.devices[{index}].access");
+        match device.access() {
+            None => report.missing(&path, "letters of `rwm`"),
+            Some(access) if access.chars().all(|c| "rwm".contains(c)) => {}
+            Some(access) => report.bad(&path, &show_text(access), "letters of `rwm`"),
         }
     }
 }
