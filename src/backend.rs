@@ -6,7 +6,6 @@ pub mod embedded;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use nix::sys::wait::WaitStatus;
 use serde_json::Value;
 
 use crate::spec::Validated;
@@ -45,18 +44,12 @@ pub trait Creation {
 pub struct ExecRequest {
     /// The process, typed.
     pub process: oci_spec::runtime::Process,
-    /// The same as JSON.
-    pub raw: Value,
     /// `--console-socket`, or the foreground's own.
     pub console: Option<std::os::unix::net::UnixStream>,
-    /// `--pidfd-socket`.
-    pub pidfd_socket: Option<PathBuf>,
     /// `--preserve-fds`.
     pub preserve_fds: u32,
     /// `--cgroup`: sub-cgroups, as typed.
     pub cgroups: Vec<String>,
-    /// `--ignore-paused`.
-    pub ignore_paused: bool,
     /// Where compiled filters are kept.
     pub filter_cache: Option<PathBuf>,
 }
@@ -68,13 +61,6 @@ pub struct Running {
     pub pid: i32,
     /// Refers to it whatever becomes of the pid.
     pub pidfd: OwnedFd,
-}
-
-impl Running {
-    /// Waits for its end.
-    pub fn wait(&self) -> Option<WaitStatus> {
-        embedded::spawn::reap(nix::unistd::Pid::from_raw(self.pid))
-    }
 }
 
 /// One way of running containers. Every call gets the record and works from it alone.
@@ -91,8 +77,14 @@ pub trait Backend {
     /// Lets the user's process run; returns when its execve has succeeded.
     fn start(&self, dir: &ContainerDir, record: &Record) -> anyhow::Result<()>;
     /// Runs one more process in the container.
-    fn exec(&self, dir: &ContainerDir, record: &Record, job: ExecRequest)
-    -> anyhow::Result<Running>;
+    fn exec(
+        &self,
+        record: &Record,
+        config: &Validated,
+        job: ExecRequest,
+    ) -> anyhow::Result<Running>;
+    /// The container's root as a path of the host, for reading its user database.
+    fn root_path(&self, record: &Record) -> anyhow::Result<PathBuf>;
     /// Signals init, or with `all` every process.
     fn kill(&self, record: &Record, signal: i32, all: bool) -> anyhow::Result<()>;
     /// Freezes all processes.
@@ -102,7 +94,7 @@ pub trait Backend {
     /// Whether [`Backend::pause`] is in force.
     fn is_paused(&self, record: &Record) -> bool;
     /// Changes limits of a running container.
-    fn update(&self, record: &Record, resources: &Value) -> anyhow::Result<()>;
+    fn update(&self, record: &Record, resources: &oci_spec::runtime::LinuxResources) -> anyhow::Result<()>;
     /// Host pids of all processes, ascending.
     fn pids(&self, record: &Record) -> anyhow::Result<Vec<i32>>;
     /// The `data` of a stats event.

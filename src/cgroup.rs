@@ -137,6 +137,11 @@ impl Cgroup {
         })
     }
 
+    /// The directory in the version 2 hierarchy, as a path of the host.
+    pub fn host_path(&self) -> Option<PathBuf> {
+        self.unified_dir()
+    }
+
     /// Version 2 alone.
     pub fn is_unified(&self) -> bool {
         self.kind == Kind::Unified

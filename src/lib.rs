@@ -16,6 +16,7 @@ pub mod hooks;
 pub mod host;
 pub mod logging;
 pub mod process;
+pub mod processes;
 pub mod rootfs;
 pub mod seccomp;
 pub mod spec;

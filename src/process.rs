@@ -178,6 +178,11 @@ impl Setup {
         })
     }
 
+    /// Which label systems the host has.
+    pub fn host_labels(&self) -> LabelFacts {
+        self.options.labels
+    }
+
     /// What needs the host's rights, by pid, while the process waits between [`Setup::prepare`]
     /// and [`Ready::exec`]: in a user namespace limits can't be raised and priorities not be
     /// lowered from inside.

@@ -148,3 +148,19 @@ impl Validated {
         document::resources(raw, host)
     }
 }
+
+/// Version of the OCI runtime spec that states and features name.
+pub const OCI_VERSION: &str = version::MAX;
+
+/// The hooks of a configuration that was validated when it was kept.
+///
+/// # Errors
+/// It was changed since.
+pub fn hooks_of(config: &Value) -> Result<Option<oci_spec::runtime::Hooks>, SpecError> {
+    match config.get("hooks") {
+        None | Some(Value::Null) => Ok(None),
+        Some(hooks) => serde_json::from_value(hooks.clone())
+            .map(Some)
+            .map_err(|source| SpecError::Typed("hooks", source)),
+    }
+}

@@ -10,11 +10,13 @@ pub mod spawn;
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
 use nix::errno::Errno;
 use nix::libc::SIGKILL;
+use oci_spec::runtime::LinuxResources;
 use serde_json::Value;
 
 use super::{Backend, CreateOptions, Creation, ExecRequest, Running};
@@ -52,11 +54,16 @@ impl Backend for Embedded {
 
     fn exec(
         &self,
-        dir: &ContainerDir,
         record: &Record,
+        config: &Validated,
         job: ExecRequest,
     ) -> anyhow::Result<Running> {
-        exec::exec(dir, record, job)
+        exec::exec(record, config, job)
+    }
+
+    fn root_path(&self, record: &Record) -> anyhow::Result<PathBuf> {
+        let init = record.live_init().ok_or(Kind::NotRunning)?;
+        Ok(PathBuf::from(format!("/proc/{}/root", init.pid)))
     }
 
     fn kill(&self, record: &Record, signal: i32, all: bool) -> anyhow::Result<()> {
@@ -85,11 +92,8 @@ impl Backend for Embedded {
         record.cgroup.is_frozen()
     }
 
-    fn update(&self, record: &Record, resources: &Value) -> anyhow::Result<()> {
-        for warning in record.cgroup.update(resources)? {
-            tracing::warn!("{warning}");
-        }
-        Ok(())
+    fn update(&self, record: &Record, resources: &LinuxResources) -> anyhow::Result<()> {
+        Ok(record.cgroup.update(resources)?)
     }
 
     fn pids(&self, record: &Record) -> anyhow::Result<Vec<i32>> {

@@ -47,6 +47,16 @@ pub fn home_of(uid: u32) -> String {
     home.filter(|home| home.starts_with('/')).unwrap_or_else(|| fallback.to_owned())
 }
 
+/// Name of a user of the host, or its number.
+pub fn host_name_of(uid: u32) -> String {
+    let root = open_root(Path::new("/"));
+    let name = database(root.as_ref(), "etc/passwd").into_iter().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        (fields.get(2)?.parse() == Ok(uid)).then(|| fields.first().map(|n| n.to_string()))?
+    });
+    name.unwrap_or_else(|| format!("#{uid}"))
+}
+
 /// Resolves `uid`, `name`, `uid:gid`, `name:group` in the root file system at `root`.
 ///
 /// # Errors

@@ -18,7 +18,10 @@ pub fn valid(text: &str) -> bool {
 
 /// As [`valid`], without spaces and strides.
 pub fn plain(text: &str) -> bool {
-    valid(text) && text.bytes().all(|b| b.is_ascii_digit() || b == b',' || b == b'-')
+    valid(text)
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b == b',' || b == b'-')
 }
 
 fn range_valid(text: &str) -> bool {
@@ -33,9 +36,8 @@ fn range_valid(text: &str) -> bool {
 /// `USED/GROUP`, as in `0-7:2/4`.
 fn stride_valid(text: &str) -> bool {
     text.split_once('/').is_some_and(|(used, group)| {
-        number(used).is_some_and(|used| {
-            number(group).is_some_and(|group| (1..=group).contains(&used))
-        })
+        number(used)
+            .is_some_and(|used| number(group).is_some_and(|group| (1..=group).contains(&used)))
     })
 }
 

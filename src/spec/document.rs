@@ -85,10 +85,7 @@ pub fn process(
 }
 
 /// The typed form of a `LinuxResources` document, and the warnings.
-pub fn resources(
-    raw: Value,
-    host: &HostFacts,
-) -> Result<(LinuxResources, Vec<String>), SpecError> {
+pub fn resources(raw: Value, host: &HostFacts) -> Result<(LinuxResources, Vec<String>), SpecError> {
     let mut report = Report::default();
     let mut value = serde_json::json!({ "resources": raw });
     settle_as(&mut value, &RESOURCES, "resources", &mut report)?;

@@ -11,7 +11,13 @@ fn replacements() -> Vec<Value> {
     all.extend([-2_i64, -1, 0, 1, 1001, i64::MIN, i64::MAX].map(Value::from));
     all.push(json!(u64::MAX));
     all.extend(["", "/", "..", "a", "a\0b", "\u{7f}é", "0-"].map(Value::from));
-    all.extend([json!([null]), json!([[]]), json!([""]), json!({"": null}), json!({"a": {}})]);
+    all.extend([
+        json!([null]),
+        json!([[]]),
+        json!([""]),
+        json!({"": null}),
+        json!({"a": {}}),
+    ]);
     all
 }
 
@@ -87,7 +93,11 @@ fn mutated_documents_are_judged_not_tripped_over() {
             for value in &replacements {
                 let mut mutant = valid.clone();
                 *mutant.pointer_mut(pointer).unwrap() = value.clone();
-                judge(mutant, &format!("{name} with {pointer} = {value}"), &mut refused);
+                judge(
+                    mutant,
+                    &format!("{name} with {pointer} = {value}"),
+                    &mut refused,
+                );
                 mutants += 1;
             }
         }

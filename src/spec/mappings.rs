@@ -33,7 +33,10 @@ pub fn check(linux: &Linux, host: &HostFacts, report: &mut Report) {
         check_map(path, map, report);
         match (map.is_empty(), exists) {
             (false, false) => {
-                report.rule(path, "mappings, expected a `user` entry in linux.namespaces");
+                report.rule(
+                    path,
+                    "mappings, expected a `user` entry in linux.namespaces",
+                );
             }
             (false, true) if !new => report.warn(&USERNS_MAPPINGS, path, &show(map)),
             (true, true) if new => {
@@ -86,7 +89,11 @@ pub fn check_map(path: &str, map: &[LinuxIdMapping], report: &mut Report) {
     for (index, entry) in map.iter().enumerate() {
         let path = format!("{path}[{index}]");
         if entry.size() == 0 {
-            report.bad(&format!("{path}.size"), "0", "a number of ids greater than 0");
+            report.bad(
+                &format!("{path}.size"),
+                "0",
+                "a number of ids greater than 0",
+            );
         }
         // The kernel's ids end at 2^32 - 2.
         let last = |first: u32| first.checked_add(entry.size()).is_none();
@@ -95,8 +102,12 @@ pub fn check_map(path: &str, map: &[LinuxIdMapping], report: &mut Report) {
         }
         let others = map.iter().take(index);
         if others.clone().any(|other| {
-            overlap(other.container_id(), other.size(), entry.container_id(), entry.size())
-                || overlap(other.host_id(), other.size(), entry.host_id(), entry.size())
+            overlap(
+                other.container_id(),
+                other.size(),
+                entry.container_id(),
+                entry.size(),
+            ) || overlap(other.host_id(), other.size(), entry.host_id(), entry.size())
         }) {
             report.bad(&path, &one(entry), "ids that no earlier mapping has");
         }

@@ -123,7 +123,10 @@ pub fn check(process: &Process, report: &mut Report) {
 /// that is what runc's look-up makes of it.
 fn check_args(process: &Process, report: &mut Report) {
     match process.args().iter().flatten().next().map(String::as_str) {
-        None => report.rule("process.args", "empty, expected a program and its arguments"),
+        None => report.rule(
+            "process.args",
+            "empty, expected a program and its arguments",
+        ),
         Some("") => {
             let text = "exec: \"\": executable file not found in $PATH";
             report.rule("process.args[0]", text);

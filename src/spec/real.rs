@@ -6,15 +6,42 @@ use serde_json::{Value, json};
 use super::{HostFacts, SpecError, Validated, template};
 
 pub const DOCUMENTS: &[(&str, &str)] = &[
-    ("runc-spec", include_str!("../../tests/documents/runc-spec.json")),
-    ("runc-spec-rootless", include_str!("../../tests/documents/runc-spec-rootless.json")),
-    ("crun-spec", include_str!("../../tests/documents/crun-spec.json")),
-    ("crun-spec-rootless", include_str!("../../tests/documents/crun-spec-rootless.json")),
-    ("ctr-spec", include_str!("../../tests/documents/ctr-spec.json")),
-    ("podman-plain", include_str!("../../tests/documents/podman-plain.json")),
-    ("podman-tty-limits", include_str!("../../tests/documents/podman-tty-limits.json")),
-    ("podman-privileged", include_str!("../../tests/documents/podman-privileged.json")),
-    ("podman-userns", include_str!("../../tests/documents/podman-userns.json")),
+    (
+        "runc-spec",
+        include_str!("../../tests/documents/runc-spec.json"),
+    ),
+    (
+        "runc-spec-rootless",
+        include_str!("../../tests/documents/runc-spec-rootless.json"),
+    ),
+    (
+        "crun-spec",
+        include_str!("../../tests/documents/crun-spec.json"),
+    ),
+    (
+        "crun-spec-rootless",
+        include_str!("../../tests/documents/crun-spec-rootless.json"),
+    ),
+    (
+        "ctr-spec",
+        include_str!("../../tests/documents/ctr-spec.json"),
+    ),
+    (
+        "podman-plain",
+        include_str!("../../tests/documents/podman-plain.json"),
+    ),
+    (
+        "podman-tty-limits",
+        include_str!("../../tests/documents/podman-tty-limits.json"),
+    ),
+    (
+        "podman-privileged",
+        include_str!("../../tests/documents/podman-privileged.json"),
+    ),
+    (
+        "podman-userns",
+        include_str!("../../tests/documents/podman-userns.json"),
+    ),
     ("cri", include_str!("../../tests/documents/cri.json")),
 ];
 
@@ -25,7 +52,10 @@ pub fn document(name: &str) -> Value {
 
 fn typed(name: &str) -> Spec {
     let host = HostFacts::default();
-    Validated::new(document(name), &host).unwrap().into_parts().1
+    Validated::new(document(name), &host)
+        .unwrap()
+        .into_parts()
+        .1
 }
 
 #[test]
@@ -67,19 +97,38 @@ fn the_typed_form_says_what_the_document_says() {
     let process = spec.process().as_ref().unwrap();
     assert_eq!(process.no_new_privileges(), None);
     assert_eq!(process.apparmor_profile(), &None);
-    assert_eq!(process.user().additional_gids().as_deref(), Some(&[65532, 3_000_000_000][..]));
+    assert_eq!(
+        process.user().additional_gids().as_deref(),
+        Some(&[65532, 3_000_000_000][..])
+    );
     assert_eq!(process.rlimits().as_ref().unwrap()[0].hard(), u64::MAX);
     let linux = spec.linux().as_ref().unwrap();
-    assert_eq!(linux.devices().as_ref().unwrap()[0].file_mode(), Some(0o666));
+    assert_eq!(
+        linux.devices().as_ref().unwrap()[0].file_mode(),
+        Some(0o666)
+    );
     let resources = linux.resources().as_ref().unwrap();
     let devices = resources.devices().as_ref().unwrap();
     assert_eq!(devices[1].to_string(), "c 136:* rwm");
     assert_eq!(devices[2].to_string(), "a *:* m");
     assert_eq!(resources.memory().unwrap().limit(), Some(-1));
     assert_eq!(resources.memory().unwrap().swappiness(), None);
-    assert_eq!(resources.hugepage_limits().as_ref().unwrap()[1].limit(), i64::MAX);
+    assert_eq!(
+        resources.hugepage_limits().as_ref().unwrap()[1].limit(),
+        i64::MAX
+    );
     assert_eq!(spec.windows(), &None);
-    assert_eq!(linux.seccomp().as_ref().unwrap().syscalls().as_ref().unwrap().len(), 3);
+    assert_eq!(
+        linux
+            .seccomp()
+            .as_ref()
+            .unwrap()
+            .syscalls()
+            .as_ref()
+            .unwrap()
+            .len(),
+        3
+    );
 }
 
 #[test]

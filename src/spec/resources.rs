@@ -49,7 +49,7 @@ const DEVICE: Shape = Shape::Object(&[
     ),
     opt("major", &limit("a device number, or -1 for all")),
     opt("minor", &limit("a device number, or -1 for all")),
-    req("access", &Shape::Name),
+    blank("access", &Shape::Text),
 ]);
 
 const CPU: Shape = Shape::Object(&[

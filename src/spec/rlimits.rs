@@ -48,7 +48,11 @@ pub fn check(process: &Process, report: &mut Report) {
         let name = limit.typ().to_string();
         if limit.soft() > limit.hard() {
             let expected = format!("at most the hard limit `{}`", limit.hard());
-            report.bad(&format!("{path}.soft"), &limit.soft().to_string(), &expected);
+            report.bad(
+                &format!("{path}.soft"),
+                &limit.soft().to_string(),
+                &expected,
+            );
         }
         if seen.contains(&name) {
             report.bad(&format!("{path}.type"), &name, "each type once");

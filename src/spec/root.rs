@@ -4,7 +4,4 @@
 use super::shape::{Shape, opt, req};
 
 /// config.md, "Root": required on Linux; a relative path counts from the bundle.
-pub const SHAPE: Shape = Shape::Object(&[
-    req("path", &Shape::Name),
-    opt("readonly", &Shape::Bool),
-]);
+pub const SHAPE: Shape = Shape::Object(&[req("path", &Shape::Name), opt("readonly", &Shape::Bool)]);

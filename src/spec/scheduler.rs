@@ -1,9 +1,7 @@
 //! `process.scheduler`, `process.ioPriority` and `process.execCPUAffinity`.
 //! It must not look what the caller may set.
 
-use oci_spec::runtime::{
-    LinuxSchedulerPolicy as Policy, Process, Scheduler,
-};
+use oci_spec::runtime::{LinuxSchedulerPolicy as Policy, Process, Scheduler};
 use serde_json::Value;
 
 use super::cpu_list;
@@ -84,10 +82,8 @@ pub const IO_PRIORITY: Shape = Shape::Object(&[
     ),
 ]);
 
-pub const EXEC_CPU_AFFINITY: Shape = Shape::Object(&[
-    blank("initial", &Shape::Text),
-    blank("final", &Shape::Text),
-]);
+pub const EXEC_CPU_AFFINITY: Shape =
+    Shape::Object(&[blank("initial", &Shape::Text), blank("final", &Shape::Text)]);
 
 /// Spells the flags as the typed form wants them, and checks the CPU lists, of which it would
 /// not tell the path.
@@ -126,10 +122,7 @@ fn check_priority(scheduler: &Scheduler, report: &mut Report) {
         Policy::SchedFifo | Policy::SchedRr => {
             ((1..=99).contains(&priority), "a number from 1 to 99")
         }
-        _ => (
-            priority == 0,
-            "a priority only with SCHED_FIFO or SCHED_RR",
-        ),
+        _ => (priority == 0, "a priority only with SCHED_FIFO or SCHED_RR"),
     };
     if !fits {
         report.bad(path, &priority.to_string(), expected);

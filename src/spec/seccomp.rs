@@ -126,7 +126,9 @@ pub fn edit(linux: &mut Value, report: &mut Report) {
         (Some(_), _) => drop_nameless(seccomp, report),
         (None, 0) => {
             report.warn(&SECCOMP_EMPTY, "linux.seccomp", &seccomp.to_string());
-            linux.as_object_mut().map(|linux| linux.shift_remove("seccomp"));
+            linux
+                .as_object_mut()
+                .map(|linux| linux.shift_remove("seccomp"));
         }
         (None, _) => report.missing("linux.seccomp.defaultAction", "an action"),
     }
@@ -151,7 +153,9 @@ fn drop_nameless(seccomp: &mut Value, report: &mut Report) {
 
 /// config-linux.md, "Seccomp".
 pub fn check(linux: &Linux, report: &mut Report) {
-    let Some(seccomp) = linux.seccomp() else { return };
+    let Some(seccomp) = linux.seccomp() else {
+        return;
+    };
     check_errno(
         "linux.seccomp.defaultErrnoRet",
         seccomp.default_action(),

@@ -160,7 +160,7 @@ pub fn settle(value: &mut Value, shape: &Shape, path: &mut String, report: &mut 
 
 impl Field {
     fn keeps(&self, value: &Value) -> bool {
-        !value.is_null() && !(self.blank_is_absent && value == "")
+        !(value.is_null() || self.blank_is_absent && value == "")
     }
 }
 

@@ -47,10 +47,20 @@ fn process() -> Value {
 
 /// Without root, group 5 (tty) has no mapping, and a new sysfs needs a network namespace.
 fn mounts(rootless: bool) -> Value {
-    let mut pts = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
+    let mut pts = vec![
+        "nosuid",
+        "noexec",
+        "newinstance",
+        "ptmxmode=0666",
+        "mode=0620",
+    ];
     let mut sys = ("sysfs", "sysfs", vec!["nosuid", "noexec", "nodev", "ro"]);
     if rootless {
-        sys = ("none", "/sys", vec!["rbind", "nosuid", "noexec", "nodev", "ro"]);
+        sys = (
+            "none",
+            "/sys",
+            vec!["rbind", "nosuid", "noexec", "nodev", "ro"],
+        );
     } else {
         pts.push("gid=5");
     }
@@ -82,7 +92,10 @@ fn linux(cgroup_v2: bool) -> Value {
     if cgroup_v2 {
         namespaces.push("cgroup");
     }
-    let namespaces: Vec<_> = namespaces.into_iter().map(|t| json!({ "type": t })).collect();
+    let namespaces: Vec<_> = namespaces
+        .into_iter()
+        .map(|t| json!({ "type": t }))
+        .collect();
     json!({
         "resources": { "devices": [{ "allow": false, "access": "rwm" }] },
         "namespaces": namespaces,

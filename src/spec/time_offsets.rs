@@ -30,8 +30,15 @@ pub fn check(linux: &Linux, report: &mut Report) {
     };
     let mut keys: Vec<_> = offsets.keys().collect();
     keys.sort_unstable();
-    for key in keys.into_iter().filter(|key| !CLOCKS.contains(&key.as_str())) {
-        report.bad("linux.timeOffsets", &show_text(key), "monotonic or boottime");
+    for key in keys
+        .into_iter()
+        .filter(|key| !CLOCKS.contains(&key.as_str()))
+    {
+        report.bad(
+            "linux.timeOffsets",
+            &show_text(key),
+            "monotonic or boottime",
+        );
     }
     if !namespaces::has_new(linux, LinuxNamespaceType::Time) {
         let text = "offsets, expected a `time` entry without path in linux.namespaces";

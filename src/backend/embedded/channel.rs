@@ -47,9 +47,22 @@ pub enum ChannelError {
 /// From the command to the new process: go on.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Go {
+    /// The process's pid as the command sees it.
+    #[serde(default)]
+    pub pid: i32,
     /// Addresses that network devices had before they moved into the container.
     #[serde(default)]
     pub addresses: Vec<(String, Vec<CidrAddress>)>,
+}
+
+impl Go {
+    /// The first word to a new process.
+    pub fn to(pid: i32) -> Go {
+        Go {
+            pid,
+            ..Go::default()
+        }
+    }
 }
 
 /// From the new process to the command.

@@ -77,13 +77,10 @@ pub fn create(
         None => None,
     };
     let setup = setup(record, spec, &namespaces, &options)?;
-    let facts = Facts::probe(&namespaces, &record.cgroup);
-    let plan = Plan::new(typed, spec.raw(), &record.bundle, &facts)?;
+    let plan = Plan::new(typed, &record.bundle, &facts(record, &namespaces, &setup))?;
     let resources = typed.linux().as_ref().and_then(|l| l.resources().as_ref());
-    record.cgroup.create(resources)?;
-    for warning in record.cgroup.apply(resources, spec.raw())? {
-        tracing::warn!("{warning}");
-    }
+    record.cgroup.create()?;
+    record.cgroup.apply(resources)?;
     let rootfs = plan.prepare()?;
     let listener = listen(dir.path()).context("make start socket")?;
     let waiting = dir.hold_waiting_lock()?;
@@ -150,9 +147,9 @@ fn serve(
     if let Some(mapping) = &parts.mapping {
         write_mappings(mapping, pid).context("linux.uidMappings: write mappings")?;
     }
-    parts.setup.from_host(pid.as_raw())?;
     apply_intel_rdt(record, spec, pid)?;
     let go = Go {
+        pid: pid.as_raw(),
         addresses: move_network_devices(spec, pid)?,
     };
     built.channel.send(&go)?;
@@ -161,6 +158,7 @@ fn serve(
         Report::Ready => {}
         other => anyhow::bail!("container process sent an unexpected message: {other:?}"),
     }
+    parts.setup.from_host(pid.as_raw())?;
     drop(parts.waiting);
     drop(parts.namespaces);
     Ok(built)
@@ -186,10 +184,10 @@ fn setup(
         preserve_fds: options.preserve_fds,
         id: record.id.clone(),
         seccomp: program,
+        state: record.oci_state(Status::Creating, None),
         ..process::Options::probe()
     };
-    let raw = spec.raw().get("process").unwrap_or(&serde_json::Value::Null);
-    Ok(Setup::new(process, raw, linux, settings)?)
+    Ok(Setup::new(process, linux, settings)?)
 }
 
 /// Binds relative to the directory: the whole path may be longer than a socket address can be.
@@ -257,4 +255,15 @@ fn run_host_hooks(record: &Record, spec: &Spec, built: &Built) -> anyhow::Result
     hooks::run_all("createRuntime", all.create_runtime().as_ref(), &state, None)?;
     built.channel.send(&Go::default())?;
     Ok(())
+}
+
+fn facts(record: &Record, namespaces: &Namespaces, setup: &Setup) -> Facts {
+    Facts {
+        userns: namespaces.is_separate(LinuxNamespaceType::User),
+        mount_ns: namespaces.is_separate(LinuxNamespaceType::Mount),
+        cgroup_ns: namespaces.is_separate(LinuxNamespaceType::Cgroup),
+        unified: record.cgroup.is_unified(),
+        selinux: setup.host_labels().selinux,
+        own_cgroup: record.cgroup.host_path(),
+    }
 }

@@ -4,7 +4,6 @@
 use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 
 use anyhow::Context;
 use nix::libc;
@@ -16,7 +15,7 @@ use crate::backend::{ExecRequest, Running};
 use crate::process::{self, Setup};
 use crate::seccomp::Program;
 use crate::spec::Validated;
-use crate::state::{ContainerDir, Record};
+use crate::state::{Record, Status};
 use crate::sys::clone::{CloneArgs, Cloned, clone3, exit_now, pidfd_open, setns};
 use crate::{console, error};
 
@@ -40,10 +39,9 @@ struct Target {
 }
 
 /// Runs a process; returns once its execve has succeeded.
-pub fn exec(dir: &ContainerDir, record: &Record, job: ExecRequest) -> anyhow::Result<Running> {
-    let config = Validated::from_record(dir.load_config()?)?;
+pub fn exec(record: &Record, config: &Validated, job: ExecRequest) -> anyhow::Result<Running> {
     let target = Target::open(record)?;
-    let setup = setup(record, &config, &target, &job)?;
+    let setup = setup(record, config, &target, &job)?;
     let (ours, theirs) = channel::pair()?;
     let cgroup = if job.cgroups.is_empty() {
         record.cgroup.into_fd()
@@ -96,12 +94,12 @@ fn attend(
     } else {
         record.cgroup.join_sub(pid, cgroups)?;
     }
-    setup.from_host(pid)?;
-    channel.send(&Go::default())?;
+    channel.send(&Go::to(pid))?;
     match channel.await_report()? {
         Report::Ready => {}
         other => anyhow::bail!("container process sent an unexpected message: {other:?}"),
     }
+    setup.from_host(pid)?;
     channel.send(&Go::default())?;
     channel.await_exec()?;
     Ok(())
@@ -126,9 +124,10 @@ fn setup(
         preserve_fds: job.preserve_fds,
         id: record.id.clone(),
         seccomp: program,
+        state: record.oci_state(Status::Running, record.init.map(|init| init.pid)),
         ..process::Options::probe()
     };
-    Ok(Setup::new(&job.process, &job.raw, linux, options)?)
+    Ok(Setup::new(&job.process, linux, options)?)
 }
 
 /// Only children enter a joined pid namespace, so the command does it itself before the clone.
@@ -146,7 +145,7 @@ impl Target {
         let init = record.live_init().ok_or(error::Kind::NotRunning)?;
         let pidfd = pidfd_open(init.pid).context("open container's init")?;
         let root = nix::fcntl::open(
-            Path::new(&format!("/proc/{}/root", init.pid)),
+            format!("/proc/{}/root", init.pid).as_str(),
             nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC,
             nix::sys::stat::Mode::empty(),
         )
@@ -204,7 +203,7 @@ impl Tenant {
     }
 
     fn become_process(self) -> anyhow::Result<Infallible> {
-        self.channel.await_go()?;
+        let go = self.channel.await_go()?;
         nix::sys::prctl::set_dumpable(false)?;
         self.enter()?;
         nix::unistd::setsid()?;
@@ -214,7 +213,7 @@ impl Tenant {
             console::become_stdio(&pty.slave)?;
         }
         console::give_stdio_to(self.uid);
-        let ready = self.setup.prepare()?;
+        let ready = self.setup.clone().prepare(go.pid)?;
         self.channel.send(&Report::Ready)?;
         self.channel.await_go()?;
         Err(ready.exec().into())

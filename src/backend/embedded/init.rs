@@ -68,7 +68,7 @@ impl Init<'_> {
         self.channel_through_hooks()?;
         self.rootfs.pivot(self.no_pivot)?;
         self.finish_root()?;
-        let ready = self.setup.prepare()?;
+        let ready = self.setup.prepare(go.pid)?;
         self.channel.send(&Report::Ready)?;
         self.channel.await_go()?;
         drop(self.channel);

@@ -28,7 +28,10 @@ pub fn edit(resources: &mut Value, path: &str, report: &mut Report) {
     let Some(memory) = resources.get_mut("memory").and_then(Value::as_object_mut) else {
         return;
     };
-    for (name, warned) in [("kernel", &KERNEL_MEMORY), ("kernelTCP", &KERNEL_TCP_MEMORY)] {
+    for (name, warned) in [
+        ("kernel", &KERNEL_MEMORY),
+        ("kernelTCP", &KERNEL_TCP_MEMORY),
+    ] {
         let limit = memory.shift_remove(name);
         if let Some(limit) = limit.filter(|limit| limit.as_i64() > Some(0)) {
             report.warn(warned, &format!("{path}.memory.{name}"), &show(&limit));

@@ -17,13 +17,14 @@ pub fn check(resources: &LinuxResources, path: &str, host: &HostFacts, report: &
     check_unified(resources, path, host, report);
 }
 
-/// config-linux.md, "Allowed Device list".
+/// config-linux.md, "Allowed Device list". A rule without access says nothing; runc refuses it.
 fn check_devices(resources: &LinuxResources, path: &str, report: &mut Report) {
     for (index, device) in resources.devices().iter().flatten().enumerate() {
-        let access = device.access().as_deref().unwrap_or_default();
-        if !access.chars().all(|c| "rwm".contains(c)) {
-            let path = format!("{path}.devices[{index}].access");
-            report.bad(&path, &show_text(access), "letters of `rwm`");
+        let path = format!("{path}.devices[{index}].access");
+        match device.access() {
+            None => report.missing(&path, "letters of `rwm`"),
+            Some(access) if access.chars().all(|c| "rwm".contains(c)) => {}
+            Some(access) => report.bad(&path, &show_text(access), "letters of `rwm`"),
         }
     }
 }
@@ -61,14 +62,15 @@ fn page_size_valid(size: &str) -> bool {
         .iter()
         .find_map(|unit| size.strip_suffix(unit));
     number.is_some_and(|number| {
-        !number.is_empty()
-            && !number.starts_with('0')
-            && number.bytes().all(|b| b.is_ascii_digit())
+        !number.is_empty() && !number.starts_with('0') && number.bytes().all(|b| b.is_ascii_digit())
     })
 }
 
 fn check_network(resources: &LinuxResources, path: &str, report: &mut Report) {
-    let priorities = resources.network().as_ref().and_then(|n| n.priorities().as_ref());
+    let priorities = resources
+        .network()
+        .as_ref()
+        .and_then(|n| n.priorities().as_ref());
     for (index, entry) in priorities.into_iter().flatten().enumerate() {
         if !net_devices::valid_name(entry.name()) {
             let path = format!("{path}.network.priorities[{index}].name");
