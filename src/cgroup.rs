@@ -110,7 +110,7 @@ impl Cgroup {
         systemd: bool,
     ) -> Result<Cgroup, CgroupError> {
         let setup = get_cgroup_setup().map_err(|error| CgroupError::Setup(error.to_string()))?;
-        let unified = setup == CgroupSetup::Unified;
+        let unified = matches!(setup, CgroupSetup::Unified);
         let wanted = wanted.filter(|path| !path.as_os_str().is_empty());
         if systemd {
             return Err(CgroupError::Setup(

@@ -19,6 +19,9 @@ pub enum Kind {
     /// A command with a slash that isn't there.
     #[error("exec: {0:?}: stat {0}: no such file or directory")]
     NoSuchExecutable(String),
+    /// A script whose interpreter isn't there: all that execve(2) tells of it.
+    #[error("exec: {0:?}: no such file or directory")]
+    NoInterpreter(String),
     /// A command that may not be executed.
     #[error("exec: {0:?}: permission denied")]
     ExecutableDenied(String),
@@ -60,6 +63,11 @@ pub const CONTRACT: &[Row] = &[
         meaning: "exit code 127",
     },
     Row {
+        text: "exec: \"/x\": no such file or directory",
+        source: "podman libpod/oci_util.go getOCIRuntimeError; moby daemon/errors.go setExitCodeFromError",
+        meaning: "exit code 127",
+    },
+    Row {
         text: "exec: \"/x\": permission denied",
         source: "podman libpod/oci_util.go getOCIRuntimeError; moby daemon/errors.go setExitCodeFromError",
         meaning: "exit code 126",
@@ -75,11 +83,11 @@ pub const CONTRACT: &[Row] = &[
 const LONGEST: usize = 4096;
 
 /// The whole chain of an error on one line, joined by `: `, without control characters.
-pub fn one_line(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+pub fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = words(error);
     let mut cause = error.source();
     while let Some(inner) = cause {
-        let part = inner.to_string();
+        let part = words(inner);
         // Transparent wrappers print their cause's text as their own.
         if !text.ends_with(&part) {
             text.push_str(": ");
@@ -87,23 +95,27 @@ pub fn one_line(error: &dyn std::error::Error) -> String {
         }
         cause = inner.source();
     }
-    plain(&without_errno_numbers(&text))
+    plain(&text)
 }
 
-/// `No such file or directory (os error 2)` → `no such file or directory`, as callers know it from
-/// Go's runtimes.
-fn without_errno_numbers(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(" (os error ") {
-        let (before, after) = rest.split_at(at);
-        let start = before.rfind(": ").map_or(0, |p| p + 2);
-        out.push_str(&before[..start]);
-        out.push_str(&lower_first(&before[start..]));
-        rest = after.split_once(')').map_or("", |(_, tail)| tail);
+/// One link of the chain. The kernel's errors are in lower case and without their numbers, as
+/// callers know them from Go's runtimes.
+fn words(error: &(dyn std::error::Error + 'static)) -> String {
+    let errno = match error.downcast_ref::<nix::errno::Errno>() {
+        Some(errno) => Some(*errno as i32),
+        None => error.downcast_ref::<std::io::Error>().and_then(|e| e.raw_os_error()),
+    };
+    match errno {
+        None => error.to_string(),
+        // Callers take the kernel's own words for this one as "the command is not there", wherever
+        // they stand; only [`Kind`] may say them.
+        Some(nix::libc::ENOENT) => "the file or directory is missing".to_owned(),
+        Some(number) => {
+            let text = std::io::Error::from_raw_os_error(number).to_string();
+            let text = text.split(" (os error").next().unwrap_or_default();
+            lower_first(text)
+        }
     }
-    out.push_str(rest);
-    out
 }
 
 fn lower_first(text: &str) -> String {
@@ -190,6 +202,7 @@ mod tests {
         let codes = [
             (Kind::ExecutableNotFound("x".into()), 127),
             (Kind::NoSuchExecutable("/x".into()), 127),
+            (Kind::NoInterpreter("/x".into()), 127),
             (Kind::ExecutableDenied("/x".into()), 126),
             (Kind::ExecutableIsDirectory("/x".into()), 126),
         ];
@@ -207,6 +220,7 @@ mod tests {
             Kind::NotRunning,
             Kind::ExecutableNotFound("x".into()),
             Kind::NoSuchExecutable("/x".into()),
+            Kind::NoInterpreter("/x".into()),
             Kind::ExecutableDenied("/x".into()),
             Kind::ExecutableIsDirectory("/x".into()),
         ];
@@ -222,8 +236,11 @@ mod tests {
         let error = anyhow::Error::from(io).context("open `/x\ny\u{1b}`");
         assert_eq!(
             one_line(error.as_ref()),
-            "open `/x y\\u{1b}`: no such file or directory"
+            "open `/x y\\u{1b}`: the file or directory is missing"
         );
+        assert_eq!(podman_code(&one_line(error.as_ref())), 126);
+        let errno = anyhow::Error::from(nix::errno::Errno::EBUSY).context("x");
+        assert_eq!(one_line(errno.as_ref()), "x: device or resource busy");
         let long = anyhow::anyhow!("x".repeat(10_000));
         assert!(one_line(long.as_ref()).len() <= LONGEST);
     }

@@ -52,7 +52,7 @@ fn stopped(stop: Stop) -> ExitCode {
     }
 }
 
-fn failed(error: &dyn std::error::Error) -> ExitCode {
+fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     eprintln!("{}", error::one_line(error));
     ExitCode::FAILURE
 }

@@ -18,10 +18,10 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
+use libcontainer::config::PersonalityDomain;
 use libcontainer::syscall::Syscall;
 use libcontainer::syscall::linux::LinuxSyscall;
 use nix::errno::Errno;
-use nix::libc;
 use nix::unistd::{Gid, Uid};
 use oci_spec::runtime::{Linux, LinuxPersonalityDomain, Process};
 use serde_json::Value;
@@ -229,13 +229,12 @@ impl Setup {
             return Ok(());
         };
         let domain = match personality.domain() {
-            LinuxPersonalityDomain::PerLinux => nix::sys::personality::Persona::empty(),
-            LinuxPersonalityDomain::PerLinux32 => {
-                nix::sys::personality::Persona::from_bits_retain(libc::PER_LINUX32)
-            }
+            LinuxPersonalityDomain::PerLinux => PersonalityDomain::Linux,
+            LinuxPersonalityDomain::PerLinux32 => PersonalityDomain::Linux32,
         };
-        nix::sys::personality::set(domain).map_err(system("linux.personality: set"))?;
-        Ok(())
+        LinuxSyscall
+            .personality(domain)
+            .map_err(|error| ProcessError::Refused(format!("linux.personality: set: {error}")))
     }
 
     /// Nothing but standard input, output, error and what was asked for survives execve.

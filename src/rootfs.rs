@@ -6,6 +6,7 @@
 
 mod attach;
 mod cgroups;
+mod console;
 mod copyup;
 mod devices;
 mod error;

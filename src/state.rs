@@ -5,7 +5,7 @@
 mod dir;
 mod proc;
 
-pub use dir::{ContainerDir, Lock, Root};
+pub use dir::{ContainerDir, Lock, Root, write_atomically};
 pub use proc::{ProcStat, ProcessId};
 
 use std::collections::BTreeMap;

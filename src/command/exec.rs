@@ -39,7 +39,7 @@ fn story(context: &Context, args: cli::Exec) -> anyhow::Result<i32> {
     let signals = foreground::Signals::block()?;
     let terminal = process.terminal().unwrap_or(false);
     let (console, ours) = consoles(terminal, &args)?;
-    let running = container.backend.exec(&container.dir, &container.record, &config, ExecRequest {
+    let running = container.backend.exec(&container.record, &config, ExecRequest {
         process,
         console,
         preserve_fds: u32::try_from(args.preserve_fds).unwrap_or(0),

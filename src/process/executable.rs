@@ -61,10 +61,7 @@ fn check(path: &CStr) -> Result<(), Errno> {
 pub fn exec_error(path: &CStr, errno: Errno) -> ProcessError {
     let name = path.to_string_lossy().into_owned();
     match errno {
-        Errno::ENOENT => ProcessError::Exec {
-            path: name,
-            source: errno,
-        },
+        Errno::ENOENT => Kind::NoInterpreter(name).into(),
         Errno::EACCES => Kind::ExecutableDenied(name).into(),
         source => ProcessError::Exec { path: name, source },
     }

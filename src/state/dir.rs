@@ -1,13 +1,10 @@
 //! The directories that hold the records: `<root>/<id>/`, files 0600, replaced by rename so that a
 //! reader sees the old record or the new one and never half of it. Knows nothing of what they say.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-
-use nix::fcntl::{Flock, FlockArg};
 
 use super::{RECORD_VERSION, Record, StateError};
 
@@ -24,9 +21,9 @@ pub struct ContainerDir {
     id: String,
 }
 
-/// Holds a container's lock while it lives.
+/// Holds a lock until it, and every copy of its descriptor in another process, is closed.
 pub struct Lock {
-    _file: Flock<File>,
+    _file: File,
 }
 
 fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StateError {
@@ -187,8 +184,7 @@ impl ContainerDir {
                 ErrorKind::NotFound => StateError::NotExist,
                 _ => io("open lock", &path)(error),
             })?;
-        let file = Flock::lock(file, FlockArg::LockExclusive)
-            .map_err(|(_, errno)| io("take lock", &path)(errno.into()))?;
+        file.lock().map_err(io("take lock", &path))?;
         // The holder may have removed the directory, and another create made a new one.
         let same = std::fs::metadata(&path).is_ok_and(|meta| {
             use std::os::unix::fs::MetadataExt;
@@ -220,8 +216,8 @@ impl ContainerDir {
         let file = self
             .open_lock_file(&path)
             .map_err(io("open waiting lock", &path))?;
-        let file = Flock::lock(file, FlockArg::LockExclusiveNonblock)
-            .map_err(|(_, errno)| io("take waiting lock", &path)(errno.into()))?;
+        file.try_lock()
+            .map_err(|error| io("take waiting lock", &path)(error.into()))?;
         Ok(Lock { _file: file })
     }
 
@@ -230,10 +226,7 @@ impl ContainerDir {
         let Ok(file) = File::open(self.path.join("waiting")) else {
             return false;
         };
-        matches!(
-            Flock::lock(file, FlockArg::LockSharedNonblock),
-            Err((_, nix::errno::Errno::EWOULDBLOCK))
-        )
+        matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
     }
 
     /// Removes the directory with all that is in it. Gone already is fine.
@@ -273,13 +266,6 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result
         let _ = std::fs::remove_file(&temporary);
     }
     written
-}
-
-impl Lock {
-    /// The descriptor that carries the lock.
-    pub fn raw_fd(&self) -> std::os::fd::RawFd {
-        self._file.as_raw_fd()
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,9 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::unistd::Pid;
 
+/// clone3(2)'s alone: too large for the flags of clone(2), and for libc's constant.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
 /// What the child starts with.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct CloneArgs<'a> {
@@ -58,7 +61,7 @@ pub fn clone3(args: CloneArgs<'_>) -> Result<Cloned, Errno> {
     let mut pidfd: libc::c_int = -1;
     let mut flags = args.namespaces | libc::CLONE_PIDFD as u64;
     if args.cgroup.is_some() {
-        flags |= libc::CLONE_INTO_CGROUP as u64;
+        flags |= CLONE_INTO_CGROUP;
     }
     if args.sibling {
         flags |= libc::CLONE_PARENT as u64;

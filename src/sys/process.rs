@@ -46,7 +46,8 @@ pub fn describe_key(serial: i32) -> Result<String, Errno> {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SchedAttr {
-    size: u32,
+    /// Filled in by [`sched_setattr`].
+    pub size: u32,
     /// SCHED_*.
     pub policy: u32,
     /// SCHED_FLAG_*.

@@ -66,7 +66,7 @@ pub fn exec(record: &Record, config: &Validated, job: ExecRequest) -> anyhow::Re
         Cloned::Parent { pid, pidfd } => Spawned { pid, pidfd },
         Cloned::Child => {
             let _ = nix::unistd::close(our_end);
-            match tenant.run() {}
+            exit_now(tenant.run())
         }
     };
     match attend(record, &spawned, &ours, &setup, &job.cgroups) {
@@ -193,13 +193,13 @@ fn different_namespaces(pid: i32) -> anyhow::Result<i32> {
 }
 
 impl Tenant {
-    fn run(self) -> Infallible {
+    fn run(self) -> i32 {
         let channel = self.channel.as_fd().try_clone_to_owned();
         let Err(error) = self.become_process();
         if let Ok(channel) = channel {
             End::from(channel).fail(&error::one_line(error.as_ref()));
         }
-        exit_now(1)
+        1
     }
 
     fn become_process(self) -> anyhow::Result<Infallible> {

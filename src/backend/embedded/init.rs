@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use oci_spec::runtime::{Hooks, LinuxNamespaceType, Spec};
 use serde_json::Value;
 
-use super::channel::{self, End, Go, Report};
+use super::channel::{End, Go, Report};
 use super::namespaces::Namespaces;
 use crate::console;
 use crate::process::Setup;
@@ -48,17 +48,14 @@ pub struct Init<'a> {
 }
 
 impl Init<'_> {
-    /// Runs to the execve, or reports why not and ends.
-    pub fn run(self) -> Infallible {
+    /// Runs to the execve, or reports why not and returns an exit code.
+    pub fn run(self) -> i32 {
         let channel = self.channel.as_fd().try_clone_to_owned();
-        let error = match self.become_container() {
-            Ok(never) => match never {},
-            Err(error) => error,
-        };
+        let Err(error) = self.become_container();
         if let Ok(channel) = channel {
             End::from(channel).fail(&crate::error::one_line(error.as_ref()));
         }
-        exit_now(1)
+        1
     }
 
     fn become_container(mut self) -> anyhow::Result<Infallible> {

@@ -31,12 +31,12 @@ pub struct Spawned {
     pub pidfd: OwnedFd,
 }
 
-/// Forks `body` into its namespaces and cgroup. `body` must not return. Where no helper is needed
-/// the joins are left to `body`.
+/// Forks `body` into its namespaces and cgroup. It ends with what
+/// `body` returns. Where no helper is needed the joins are left to `body`.
 pub fn spawn(
     namespaces: &Namespaces,
     cgroup: Option<BorrowedFd<'_>>,
-    body: impl FnOnce() -> std::convert::Infallible,
+    body: impl FnOnce() -> i32,
 ) -> Result<Spawned, SpawnError> {
     let args = CloneArgs {
         namespaces: namespaces.clone_flags(),
@@ -48,7 +48,7 @@ pub fn spawn(
     }
     match clone3(args).map_err(SpawnError::Clone)? {
         Cloned::Parent { pid, pidfd } => Ok(Spawned { pid, pidfd }),
-        Cloned::Child => match body() {},
+        Cloned::Child => exit_now(body()),
     }
 }
 
@@ -57,7 +57,7 @@ pub fn spawn(
 fn spawn_through_helper(
     namespaces: &Namespaces,
     args: CloneArgs<'_>,
-    body: impl FnOnce() -> std::convert::Infallible,
+    body: impl FnOnce() -> i32,
 ) -> Result<Spawned, SpawnError> {
     let (ours, theirs) = channel::pair()?;
     let helper = match clone3(CloneArgs::default()).map_err(SpawnError::Clone)? {
@@ -84,7 +84,7 @@ fn help(
     namespaces: &Namespaces,
     args: CloneArgs<'_>,
     channel: &channel::End,
-    body: impl FnOnce() -> std::convert::Infallible,
+    body: impl FnOnce() -> i32,
 ) -> ! {
     let made = namespaces
         .join_all()
@@ -97,7 +97,7 @@ fn help(
             .map_err(|errno| format!("make container process: {errno}"))
         });
     let answer = match made {
-        Ok(Cloned::Child) => match body() {},
+        Ok(Cloned::Child) => exit_now(body()),
         Ok(Cloned::Parent { pid, .. }) => Ok(pid.as_raw()),
         Err(text) => Err(text),
     };
