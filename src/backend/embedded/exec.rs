@@ -63,7 +63,11 @@ pub fn exec(record: &Record, config: &Validated, job: ExecRequest) -> anyhow::Re
     };
     let our_end = ours.as_fd().as_raw_fd();
     let spawned = match clone3(args).context("make process")? {
-        Cloned::Parent { pid, pidfd } => Spawned { pid, pidfd },
+        Cloned::Parent { pid, pidfd } => {
+            // Its end of the conversation must be the child's alone.
+            drop(tenant);
+            Spawned { pid, pidfd }
+        }
         Cloned::Child => {
             let _ = nix::unistd::close(our_end);
             exit_now(tenant.run())
