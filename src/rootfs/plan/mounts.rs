@@ -379,7 +379,8 @@ mod tests {
     fn a_bind_changes_in_as_few_calls_as_it_can() {
         let (slave, private, shared) = (MsFlags::MS_SLAVE, MsFlags::MS_PRIVATE, MsFlags::MS_SHARED);
         // (own options, of the host, in the first call, afterwards)
-        let cases: &[(&[&str], Option<MsFlags>, Option<MsFlags>, usize)] = &[
+        type Case<'a> = (&'a [&'a str], Option<MsFlags>, Option<MsFlags>, usize);
+        let cases: &[Case] = &[
             (&[], Some(slave), Some(slave), 0),
             (&["rprivate"], Some(slave), Some(private), 0),
             (&["rslave"], Some(slave), Some(slave), 0),
