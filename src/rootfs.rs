@@ -24,3 +24,6 @@ mod seal;
 pub use error::RootfsError;
 pub use plan::{Facts, Plan, WARNED};
 pub use prepare::Prepared;
+
+#[cfg(test)]
+mod tests;

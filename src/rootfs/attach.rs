@@ -99,7 +99,14 @@ impl Prepared {
     ) -> Result<(), RootfsError> {
         let want = if is_dir { Want::Dir } else { Want::File };
         let target = self.target(plan, want)?;
-        kernel::attach(fd, target.fd.as_fd()).map_err(RootfsError::sys(plan, "attach"))
+        match kernel::attach(fd, target.fd.as_fd()) {
+            // The kernel's word for a directory on a file and the other way round.
+            Err(Errno::EINVAL) if is_dir != self::is_dir(plan, target.fd.as_fd())? => {
+                let what = "attach a directory on a file or a file on a directory";
+                Err(RootfsError::sys(plan, what)(Errno::ENOTDIR))
+            }
+            done => done.map_err(RootfsError::sys(plan, "attach")),
+        }
     }
 
     fn mount_new(&mut self, plan: &PlannedMount) -> Result<(), RootfsError> {

@@ -58,10 +58,14 @@ impl RootPropagation {
         self.flag == MsFlags::MS_SHARED
     }
 
-    /// What the container's root becomes at the end.
+    /// What the container's root becomes at the end. `rshared` has reached the mounts below when
+    /// they were cloned, and must not undo the options that they have of their own.
     pub fn of_root(self) -> Option<(Scope, MsFlags)> {
-        matches!(self.flag, MsFlags::MS_SHARED | MsFlags::MS_UNBINDABLE)
-            .then_some((self.scope, self.flag))
+        match self.flag {
+            MsFlags::MS_SHARED => Some((Scope::Top, self.flag)),
+            MsFlags::MS_UNBINDABLE => Some((self.scope, self.flag)),
+            _ => None,
+        }
     }
 }
 
@@ -79,7 +83,7 @@ mod tests {
             ("private", Some(private), Some(private), None),
             ("rprivate", Some(private), Some(private), None),
             ("shared", None, None, Some((Scope::Top, shared))),
-            ("rshared", Some(shared), None, Some((Scope::Tree, shared))),
+            ("rshared", Some(shared), None, Some((Scope::Top, shared))),
             (
                 "unbindable",
                 Some(private),

@@ -16,18 +16,11 @@ use super::prepare::Prepared;
 use crate::sys::mounts::{How, openat2};
 
 impl Prepared {
-    /// Propagation of the root, then read-only mounts, read-only paths, masked paths and the
-    /// read-only root. To be called after [`Prepared::pivot`], when nothing is created any more.
+    /// Read-only mounts, read-only paths, masked paths, the read-only root and its propagation. To be called after [`Prepared::pivot`], when nothing is created any more.
     ///
     /// # Errors
     /// [`RootfsError`] at the path that couldn't be covered.
     pub fn seal(&self) -> Result<(), RootfsError> {
-        if let Some((scope, flag)) = self.propagation.of_root() {
-            kernel::set_propagation(self.root.as_fd(), scope, flag).map_err(RootfsError::sys(
-                "linux.rootfsPropagation",
-                "set the propagation of the root",
-            ))?;
-        }
         for (at, mount) in &self.read_only_late {
             kernel::set_read_only(mount.as_fd()).map_err(RootfsError::sys(at, "make read-only"))?;
         }
@@ -38,6 +31,13 @@ impl Prepared {
         if self.root_readonly {
             kernel::set_read_only(self.root.as_fd())
                 .map_err(RootfsError::sys("root.readonly", "make the root read-only"))?;
+        }
+        // Last: from an unbindable root nothing above could have been cloned.
+        if let Some((scope, flag)) = self.propagation.of_root() {
+            kernel::set_propagation(self.root.as_fd(), scope, flag).map_err(RootfsError::sys(
+                "linux.rootfsPropagation",
+                "set the propagation of the root",
+            ))?;
         }
         Ok(())
     }
