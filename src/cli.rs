@@ -130,13 +130,21 @@ impl Cli {
 }
 
 impl Command {
-    /// Whether descriptors 0 to 2 belong to the container while this command runs, so that a log
-    /// line on stderr would end up in the container's output.
+    /// Whether stderr must stay clean while the command succeeds: the container owns it (`create`,
+    /// `run`, `exec`, `restore`), or a caller parses it together with stdout (CRI-O `features`;
+    /// go-runc `state` and `ps`; the others that print for programs with them).
     #[must_use]
-    pub fn lends_stdio(&self) -> bool {
-        matches!(
+    pub fn quiet_stderr(&self) -> bool {
+        !matches!(
             self,
-            Self::Create(_) | Self::Run(_) | Self::Exec(_) | Self::Restore(_)
+            Self::Start(_)
+                | Self::Kill(_)
+                | Self::Delete(_)
+                | Self::Pause(_)
+                | Self::Resume(_)
+                | Self::Update(_)
+                | Self::Checkpoint(_)
+                | Self::Spec(_)
         )
     }
 }

@@ -5,13 +5,14 @@
 //!
 //! | | `--log FILE`, text | `--log FILE`, json | no `--log` |
 //! |---|---|---|---|
-//! | warnings of pxrun | file | - | stderr, unless the container owns it |
+//! | warnings of pxrun | file | - | stderr, unless it must stay clean |
 //! | the error that ends the command | file and stderr | file and stderr | stderr |
 //!
 //! podman parses the whole json file as one object (libpod `readConmonPipeData`), so there even a
-//! warning would hide the error. `create`, `run`, `exec` and `restore` hold the container's own
-//! stderr, and CRI-O parses `features` together with its stderr. With a level asked for, all lines
-//! up to that level are written, those of libraries too.
+//! warning would hide the error. stderr stays clean where it is the container's own (`create`,
+//! `run`, `exec`, `restore`) and where callers parse it together with stdout (CRI-O `features`,
+//! go-runc `state` and `ps`). With a level asked for, all lines up to that level are written, those
+//! of libraries too.
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
@@ -28,29 +29,29 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
 
-/// `--log-format`.
+/// `--log-format`. The texts of the variants are help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Format {
-    /// `time="…" level=error msg="…"`
+    /// lines such as time="…" level=error msg="…"
     #[default]
     Text,
-    /// `{"level":"error","msg":"…","time":"…"}`, one object a line.
+    /// one object a line, such as {"level":"error","msg":"…","time":"…"}
     Json,
 }
 
-/// `--log-level`, with crun's and runc's spellings.
+/// `--log-level`, with crun's and runc's spellings. The texts of the variants are help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Level {
-    /// What ends the command.
+    /// what ends the command
     Error,
-    /// What a user should know.
+    /// what a user should know
     #[value(alias = "warning")]
     Warn,
-    /// What was done.
+    /// what was done
     Info,
-    /// Why it was done.
+    /// why it was done
     Debug,
-    /// Everything.
+    /// everything
     Trace,
 }
 

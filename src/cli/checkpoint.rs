@@ -63,15 +63,15 @@ pub struct Checkpoint {
     pub container_id: String,
 }
 
-/// How criu treats cgroups (criu(8), `--manage-cgroups`).
+/// How criu treats cgroups (criu(8), `--manage-cgroups`). The texts of the variants are help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum CgroupsMode {
-    /// Properties of cgroups that are created anew.
+    /// properties of cgroups that are created anew
     Soft,
-    /// Properties of all cgroups.
+    /// properties of all cgroups
     Full,
-    /// As full, and no cgroup may exist already.
+    /// as full, and no cgroup may exist already
     Strict,
-    /// No cgroups.
+    /// no cgroups
     Ignore,
 }

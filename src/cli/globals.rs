@@ -43,7 +43,7 @@ pub struct Globals {
     /// who manages the cgroups (default: cgroupfs; stronger than --systemd-cgroup)
     #[arg(long, global = true, value_name = "MANAGER", value_enum)]
     cgroup_manager: Option<CgroupManager>,
-    /// whether to leave out what an unprivileged user can't do; without a value: true
+    /// whether to leave out what an unprivileged user can't do; true without a value
     // Not global: `spec` has a flag of that name.
     #[arg(
         long,
@@ -58,28 +58,28 @@ pub struct Globals {
     pub rootless: Rootless,
 }
 
-/// Who writes the limits of a container's cgroup.
+/// Who writes the limits of a container's cgroup. The texts of the variants are help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum CgroupManager {
-    /// pxrun itself, in the cgroup file system.
+    /// pxrun itself, in the cgroup file system
     #[default]
     Cgroupfs,
-    /// systemd, asked over D-Bus.
+    /// systemd, asked over D-Bus
     Systemd,
-    /// Nobody: the container stays in its caller's cgroup.
+    /// nobody: the container stays in its caller's cgroup
     Disabled,
 }
 
-/// Whether to run as an unprivileged user would have to.
+/// Whether to run as an unprivileged user would have to. The texts of the variants are help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Rootless {
-    /// When the effective user isn't root.
+    /// when the effective user isn't root
     #[default]
     Auto,
-    /// Always.
+    /// always
     #[value(alias = "1")]
     True,
-    /// Never.
+    /// never
     #[value(alias = "0")]
     False,
 }

@@ -53,7 +53,7 @@ pub fn refine(command: Command) -> Command {
         .long("version")
         .action(ArgAction::Version)
         .help("print the version");
-    with_help(command)
+    with_help(command.mut_args(|arg| arg.help_heading("Global options")))
         .disable_version_flag(true)
         .arg(version)
         .arg_required_else_help(true)

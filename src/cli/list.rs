@@ -14,12 +14,12 @@ pub struct List {
     pub quiet: bool,
 }
 
-/// How `list` and `ps` print.
+/// How `list` and `ps` print. The texts of the variants are help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// for people
     #[default]
     Table,
-    /// For programs.
+    /// for programs
     Json,
 }

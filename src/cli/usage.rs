@@ -1,9 +1,12 @@
 //! A command line that can't be parsed, as one short line instead of clap's page.
 //! It must not print: `main` decides where the line goes.
 
+use std::ffi::OsStr;
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use clap::ValueEnum;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::argv::Line;
@@ -40,17 +43,25 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// The log options of a line whose other parts may be wrong.
+/// The log options of a line whose other parts may be wrong. The last of each counts.
 fn log_options(line: &Line) -> (Option<PathBuf>, logging::Format) {
-    let matches = super::command()
-        .ignore_errors(true)
-        .try_get_matches_from(&line.argv);
-    let Ok(matches) = matches else {
-        return (None, logging::Format::default());
-    };
-    let format = matches.try_get_one("log_format").ok().flatten().copied();
-    let log = matches.try_get_one("log").ok().flatten().cloned();
-    (log, format.unwrap_or_default())
+    let (mut log, mut format) = (None, logging::Format::default());
+    let own = line.argv.iter().take_while(|token| *token != "--");
+    let mut tokens = own.map(|token| token.as_bytes());
+    while let Some(token) = tokens.next() {
+        let mut value = |name: &str| match token.strip_prefix(name.as_bytes())? {
+            [] => tokens.next(),
+            [b'=', value @ ..] => Some(value),
+            _ => None,
+        };
+        if let Some(path) = value("--log") {
+            log = Some(PathBuf::from(OsStr::from_bytes(path)));
+        } else if let Some(name) = value("--log-format") {
+            let name = String::from_utf8_lossy(name);
+            format = logging::Format::from_str(&name, false).unwrap_or(format);
+        }
+    }
+    (log, format)
 }
 
 fn wording(error: &clap::Error) -> String {
