@@ -119,10 +119,9 @@ impl Cli {
     /// # Errors
     /// [`Early::Print`] for help and version, [`Early::Usage`] for what can't be parsed.
     pub fn parse_from_args(argv: impl IntoIterator<Item = OsString>) -> Result<Self, Early> {
-        let mut definition = command();
-        definition.build();
+        let definition = command();
         let line = argv::normalise(argv.into_iter().collect(), &definition);
-        command()
+        definition
             .try_get_matches_from(&line.argv)
             .and_then(|matches| Self::from_arg_matches(&matches))
             .map_err(|error| early(&error, &line))

@@ -14,13 +14,14 @@
 //! go-runc `state` and `ps`). With a level asked for, all lines up to that level are written, those
 //! of libraries too.
 
-use std::fmt::Write as _;
+mod record;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use clap::ValueEnum;
 use tracing::field::{Field, Visit};
@@ -28,6 +29,8 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
+
+use record::{level_name, record, timestamp};
 
 /// `--log-format`. The texts of the variants are help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -231,55 +234,6 @@ impl Parts {
     }
 }
 
-/// logrus' names: "warning" where tracing says "warn".
-fn level_name(level: tracing::Level) -> &'static str {
-    match level {
-        tracing::Level::ERROR => "error",
-        tracing::Level::WARN => "warning",
-        tracing::Level::INFO => "info",
-        tracing::Level::DEBUG => "debug",
-        tracing::Level::TRACE => "trace",
-    }
-}
-
-/// One line with its newline.
-fn record(format: Format, level: &str, msg: &str, time: &str, fields: &[(&str, String)]) -> String {
-    match format {
-        Format::Text => {
-            let mut line = format!("time=\"{time}\" level={level} msg=\"{}\"", escaped(msg));
-            for (name, value) in fields {
-                // Writing to a String can't fail.
-                let _ = write!(line, " {name}=\"{}\"", escaped(value));
-            }
-            line.push('\n');
-            line
-        }
-        Format::Json => {
-            let mut object = serde_json::Map::new();
-            for (name, value) in fields {
-                object.insert((*name).to_owned(), value.as_str().into());
-            }
-            for (name, value) in [("level", level), ("msg", msg), ("time", time)] {
-                object.insert(name.to_owned(), value.into());
-            }
-            format!("{}\n", serde_json::Value::Object(object))
-        }
-    }
-}
-
-/// The inside of a quoted string: no quote, backslash or control character stays as it is.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if c.is_control() => out.extend(c.escape_default()),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
 fn append(mut file: &File, line: &str) {
     // One write, so that lines of two processes don't mix (O_APPEND, write(2)). A full disk must
     // not turn a working command into a failed one.
@@ -298,41 +252,11 @@ fn same_file(file: &File) -> bool {
     }
 }
 
-/// RFC 3339 in UTC with seconds.
-fn timestamp(time: SystemTime) -> String {
-    let seconds = time
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil(days);
-    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
-/// Date of a day counted from 1970-01-01. Years start in March here, so that the leap day comes
-/// last; 719468 days lie between 0000-03-01 and the epoch, 146097 in 400 years.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let (month, carry) = if month_from_march < 10 {
-        (month_from_march + 3, 0)
-    } else {
-        (month_from_march - 9, 1)
-    };
-    (era * 400 + year_of_era + carry, month, day)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::fd::AsRawFd;
     use std::os::unix::fs::PermissionsExt;
-    use std::time::Duration;
 
     /// Runs `work` with a log file and hands back what stands in it afterwards.
     fn logged(format: Format, level: Option<Level>, work: impl FnOnce(&Logger)) -> String {
@@ -447,19 +371,59 @@ mod tests {
         assert!(prepare(&settings).unwrap().0.file.is_none());
     }
 
+    /// Not a test of its own: what [`stderr_of_a_process`] runs in a child, where the global
+    /// subscriber and stderr are its own.
     #[test]
-    fn timestamps() {
-        let rows = [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_399, "2000-02-28T23:59:59Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (1_709_251_199, "2024-02-29T23:59:59Z"),
-            (1_735_689_599, "2024-12-31T23:59:59Z"),
-            (1_795_532_400, "2026-11-24T15:00:00Z"),
-            (4_107_542_400, "2100-03-01T00:00:00Z"),
-        ];
-        for (seconds, want) in rows {
-            assert_eq!(timestamp(UNIX_EPOCH + Duration::from_secs(seconds)), want);
+    fn child() {
+        let Ok(log) = std::env::var("LOGGING_TEST_LOG") else {
+            return;
+        };
+        let settings = Settings {
+            log: Some(Path::new(&log)),
+            quiet_stderr: std::env::var("LOGGING_TEST_QUIET").is_ok(),
+            ..Settings::default()
+        };
+        let logger = init(&settings).unwrap();
+        assert!(matches!(init(&settings), Err(LogError::Twice)));
+        tracing::warn!("careful");
+        tracing::info!("details");
+        logger.report("container not running");
+    }
+
+    fn stderr_of_a_process(log: &str, quiet: bool) -> String {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "logging::tests::child"]);
+        command.env("LOGGING_TEST_LOG", log);
+        if quiet {
+            command.env("LOGGING_TEST_QUIET", "1");
         }
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    #[test]
+    fn stderr_gets_the_plain_line() {
+        let loud = stderr_of_a_process("", false);
+        let (warning, error) = loud.split_once('\n').unwrap();
+        assert!(
+            warning.ends_with(r#" level=warning msg="careful""#),
+            "{loud}"
+        );
+        assert_eq!(error, "container not running\n");
+        assert_eq!(stderr_of_a_process("", true), "container not running\n");
+
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let with_log = stderr_of_a_process(log.to_str().unwrap(), false);
+        assert_eq!(with_log, "container not running\n");
+        assert_eq!(std::fs::read_to_string(log).unwrap().lines().count(), 2);
+    }
+
+    #[test]
+    fn a_log_on_stderr_has_the_error_once() {
+        let text = stderr_of_a_process("/dev/stderr", true);
+        assert_eq!(text.matches("container not running").count(), 1, "{text}");
+        assert!(text.contains("level=error"), "{text}");
     }
 }

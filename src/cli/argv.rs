@@ -17,7 +17,7 @@ pub struct Line {
     pub command: Option<String>,
 }
 
-/// Rewrites `argv` for a parser of `root`, which must have been built.
+/// Rewrites `argv` for a parser of `root`.
 ///
 /// * `-no-subreaper` becomes `--no-subreaper`: Go's flag package doesn't tell them apart, and
 ///   go-runc sends the short form to `restore` (runc.go, `RestoreOpts.args`).
@@ -28,25 +28,38 @@ pub struct Line {
 pub fn normalise(argv: Vec<OsString>, root: &Command) -> Line {
     let mut input = VecDeque::from(argv);
     let mut argv: Vec<OsString> = input.pop_front().into_iter().collect();
-    let mut command = root;
+    let mut scope = Scope {
+        root,
+        command: None,
+    };
     while let Some(token) = input.pop_front() {
-        if token == "--" || (is_positional(&token) && takes_foreign_command(command)) {
-            argv.push("--".into());
-            argv.extend((token != "--").then_some(token));
-            argv.extend(input.drain(..));
-        } else if is_positional(&token) {
-            if let Some(found) = command.find_subcommand(&token) {
-                command = found;
-            }
+        if token == "--" {
             argv.push(token);
-        } else {
-            option(token, command, &mut input, &mut argv);
+            break;
+        }
+        if !is_positional(&token) {
+            scope.option(token, &mut input, &mut argv);
+            continue;
+        }
+        match scope.command {
+            None => {
+                scope.command = root.find_subcommand(&token);
+                argv.push(token);
+                if scope.command.is_none() {
+                    break;
+                }
+            }
+            Some(command) if takes_foreign_command(command) => {
+                argv.extend(["--".into(), token]);
+                break;
+            }
+            Some(_) => argv.push(token),
         }
     }
-    let name = command.get_name().to_owned();
+    argv.extend(input);
     Line {
         argv,
-        command: (!std::ptr::eq(command, root)).then_some(name),
+        command: scope.command.map(|command| command.get_name().to_owned()),
     }
 }
 
@@ -58,74 +71,77 @@ fn takes_foreign_command(command: &Command) -> bool {
     command.get_positionals().any(Arg::is_trailing_var_arg_set)
 }
 
-/// Copies one option, and its value if that is an argument of its own.
-fn option(
-    token: OsString,
-    command: &Command,
-    input: &mut VecDeque<OsString>,
-    out: &mut Vec<OsString>,
-) {
-    let (mut token, arg, has_value) = spelled(token, command);
-    let Some(arg) = arg else {
-        out.push(token);
-        return;
-    };
-    if arg.is_require_equals_set() {
-        let follows = input.front().is_some_and(|next| is_possible(arg, next));
-        if follows && !has_value {
+/// Which options are known at some place of the line.
+struct Scope<'a> {
+    root: &'a Command,
+    /// The command that was named before that place.
+    command: Option<&'a Command>,
+}
+
+impl<'a> Scope<'a> {
+    /// The command's options and the global ones, without having clap build all commands.
+    fn find(&self, mut wanted: impl FnMut(&Arg) -> bool) -> Option<&'a Arg> {
+        let (root, command) = (self.root, self.command);
+        let own = command.unwrap_or(root).get_arguments();
+        let global = root.get_arguments().filter(|arg| arg.is_global_set());
+        own.chain(global).find(|arg| wanted(arg))
+    }
+
+    /// Copies one option, and its value if that is an argument of its own.
+    fn option(&self, token: OsString, input: &mut VecDeque<OsString>, out: &mut Vec<OsString>) {
+        let (mut token, arg, has_value) = self.spelled(token);
+        let takes_next = |arg: &Arg| match arg.is_require_equals_set() {
+            true => input.front().is_some_and(|next| is_possible(arg, next)),
+            false => arg.get_action().takes_values(),
+        };
+        let Some(arg) = arg.filter(|arg| !has_value && takes_next(arg)) else {
+            out.push(token);
+            return;
+        };
+        if arg.is_require_equals_set() {
             token.push("=");
             token.extend(input.pop_front());
+            out.push(token);
+        } else {
+            out.push(token);
+            out.extend(input.pop_front());
         }
-        out.push(token);
-        return;
     }
-    out.push(token);
-    if arg.get_action().takes_values() && !has_value {
-        out.extend(input.pop_front());
-    }
-}
 
-/// The token with as many dashes as clap wants, the option it means, and whether it carries a
-/// value.
-fn spelled(token: OsString, command: &Command) -> (OsString, Option<&Arg>, bool) {
-    let bytes = token.as_bytes();
-    let name = bytes.strip_prefix(b"--").unwrap_or(&bytes[1..]);
-    let (name, has_value) = match name.iter().position(|b| *b == b'=') {
-        Some(end) => (&name[..end], true),
-        None => (name, false),
-    };
-    let long = command
-        .get_arguments()
-        .find(|arg| arg.get_long().is_some_and(|long| long.as_bytes() == name));
-    if bytes.starts_with(b"--") {
-        return (token, long, has_value);
-    }
-    match long {
-        Some(arg) => {
-            let rest = &bytes[1..];
-            let doubled = [b"--", rest].concat();
-            (OsString::from_vec(doubled), Some(arg), has_value)
-        }
-        None => {
-            let (arg, has_value) = cluster(&bytes[1..], command);
-            (token, arg, has_value)
+    /// The token with as many dashes as clap wants, the option it means, and whether it carries a
+    /// value.
+    fn spelled(&self, token: OsString) -> (OsString, Option<&'a Arg>, bool) {
+        let bytes = token.as_bytes();
+        let name = bytes.strip_prefix(b"--").unwrap_or(&bytes[1..]);
+        let (name, has_value) = match name.iter().position(|b| *b == b'=') {
+            Some(end) => (&name[..end], true),
+            None => (name, false),
+        };
+        let long = self.find(|arg| arg.get_long().is_some_and(|long| long.as_bytes() == name));
+        if bytes.starts_with(b"--") {
+            (token, long, has_value)
+        } else if long.is_some() {
+            let doubled = [b"-", bytes].concat();
+            (OsString::from_vec(doubled), long, has_value)
+        } else {
+            let (short, has_value) = self.cluster(&bytes[1..]);
+            (token, short, has_value)
         }
     }
-}
 
-/// The last option of a cluster such as `-dt` or `-e=A`, and whether its value is in there too.
-fn cluster<'a>(letters: &[u8], command: &'a Command) -> (Option<&'a Arg>, bool) {
-    let mut last = None;
-    for (i, letter) in letters.iter().enumerate() {
-        last = command
-            .get_arguments()
-            .find(|arg| arg.get_short() == Some(char::from(*letter)));
-        match last {
-            Some(arg) if !arg.get_action().takes_values() => {}
-            _ => return (last, i + 1 < letters.len()),
+    /// The last option of a cluster such as `-dt` or `-eA=1`, and whether its value is in there
+    /// too.
+    fn cluster(&self, letters: &[u8]) -> (Option<&'a Arg>, bool) {
+        let mut last = None;
+        for (i, letter) in letters.iter().enumerate() {
+            last = self.find(|arg| arg.get_short() == Some(char::from(*letter)));
+            match last {
+                Some(arg) if !arg.get_action().takes_values() => {}
+                _ => return (last, i + 1 < letters.len()),
+            }
         }
+        (last, false)
     }
-    (last, false)
 }
 
 fn is_possible(arg: &Arg, value: &OsStr) -> bool {
@@ -140,8 +156,7 @@ mod tests {
     use super::*;
 
     fn rewritten(line: &str) -> String {
-        let mut root = crate::cli::command();
-        root.build();
+        let root = crate::cli::command();
         let argv = line.split(' ').map(OsString::from).collect();
         let argv = normalise(argv, &root).argv;
         let argv: Vec<_> = argv.iter().map(|a| a.to_string_lossy()).collect();
@@ -175,6 +190,13 @@ mod tests {
             ("p", "p"),
             ("p exec", "p exec"),
             ("p exec -p", "p exec -p"),
+            (
+                "p exec -eA=1 --log /l c -e",
+                "p exec -eA=1 --log /l -- c -e",
+            ),
+            ("p state -root /r c", "p state --root /r c"),
+            ("p nope exec c -no-subreaper", "p nope exec c -no-subreaper"),
+            ("p -- exec c -x", "p -- exec c -x"),
         ];
         for (given, want) in rows {
             assert_eq!(rewritten(given), want, "{given}");
@@ -183,8 +205,7 @@ mod tests {
 
     #[test]
     fn foreign_bytes_pass() {
-        let mut root = crate::cli::command();
-        root.build();
+        let root = crate::cli::command();
         let odd = OsString::from_vec(vec![b'-', 0xff, b'=']);
         let argv = vec!["p".into(), "state".into(), odd];
         assert_eq!(normalise(argv.clone(), &root).argv, argv);
