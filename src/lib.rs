@@ -1,6 +1,8 @@
-//! pxrun's rooms, as `docs/architecture.md` draws them: this file only names them.
-//! It must not hold behaviour of its own.
+//! The rooms of pxrun; `docs/architecture.md` says what each is for.
+//! The binary in `main.rs` only parses, dispatches and reports.
+
 #![deny(unsafe_code)]
 
-pub mod cgroup;
-pub mod sys;
+pub mod cli;
+pub mod error;
+pub mod logging;

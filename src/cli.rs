@@ -1,0 +1,165 @@
+//! What was typed, as data: the argument types of every command, one file a command in `cli/`.
+//! Nothing here may touch files, container state or backends.
+
+pub mod argv;
+pub mod checkpoint;
+pub mod completion;
+pub mod create;
+pub mod events;
+pub mod exec;
+pub mod globals;
+mod help;
+pub mod id;
+pub mod kill;
+pub mod list;
+pub mod ps;
+pub mod quantity;
+pub mod restore;
+pub mod run;
+pub mod update;
+pub mod usage;
+pub mod version;
+
+pub use checkpoint::Checkpoint;
+pub use completion::Completion;
+pub use create::Create;
+pub use events::Events;
+pub use exec::Exec;
+pub use globals::Globals;
+pub use kill::Kill;
+/// Commands whose arguments are just those of the common OCI command line.
+pub use liboci_cli::{Delete, Features, Pause, Resume, Spec, Start, State};
+pub use list::List;
+pub use ps::Ps;
+pub use restore::Restore;
+pub use run::Run;
+pub use update::Update;
+pub use usage::UsageError;
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+/// One whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "pxrun", version, about = help::ABOUT)]
+pub struct Cli {
+    /// What stands before the command.
+    #[command(flatten)]
+    pub global: Globals,
+    /// The command and its own arguments.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands. The text of each variant is its help.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// create a container
+    ///
+    /// The bundle's process waits, set up, until `start` lets it run.
+    Create(Create),
+    /// start a created container
+    Start(Start),
+    /// print the state of a container as json
+    State(State),
+    /// send a signal to a container
+    Kill(Kill),
+    /// delete a container and all that it holds
+    Delete(Delete),
+    /// create a container, start it and wait for its end
+    ///
+    /// The exit status is that of the container's process, or 128 plus the number of the signal
+    /// that ended it.
+    Run(Run),
+    /// run another process in a running container
+    ///
+    /// All that follows the container id is the command, options included. Without --detach the
+    /// exit status is that of the command, or 128 plus the number of the signal that ended it.
+    Exec(Exec),
+    /// list the processes of a container
+    Ps(Ps),
+    /// list the containers under the root directory
+    List(List),
+    /// suspend all processes of a container
+    Pause(Pause),
+    /// let a paused container go on
+    Resume(Resume),
+    /// change the resource limits of a container
+    ///
+    /// With --resources every other limit on the command line is ignored.
+    Update(Update),
+    /// print statistics and events of a container as json, one object a line
+    Events(Events),
+    /// save the state of a running container with criu
+    Checkpoint(Checkpoint),
+    /// restore a container from a checkpoint
+    Restore(Restore),
+    /// write a config.json to start from
+    Spec(Spec),
+    /// print what this runtime can do as json
+    Features(Features),
+    /// print a shell's completion script
+    Completion(Completion),
+}
+
+/// Why a command line leads to no command.
+#[derive(Debug)]
+pub enum Early {
+    /// A text was asked for, such as help: it goes to stdout, and the exit status is 0.
+    Print(String),
+    /// The arguments make no sense.
+    Usage(UsageError),
+}
+
+impl Cli {
+    /// Parses a whole command line, program name first.
+    ///
+    /// # Errors
+    /// [`Early::Print`] for help and version, [`Early::Usage`] for what can't be parsed.
+    pub fn parse_from_args(argv: impl IntoIterator<Item = OsString>) -> Result<Self, Early> {
+        let definition = command();
+        let line = argv::normalise(argv.into_iter().collect(), &definition);
+        definition
+            .try_get_matches_from(&line.argv)
+            .and_then(|matches| Self::from_arg_matches(&matches))
+            .map_err(|error| early(&error, &line))
+    }
+}
+
+impl Command {
+    /// Whether stderr must stay clean while the command succeeds: the container owns it (`create`,
+    /// `run`, `exec`, `restore`), or a caller parses it together with stdout (CRI-O `features`;
+    /// go-runc `state` and `ps`; the others that print for programs with them).
+    #[must_use]
+    pub fn quiet_stderr(&self) -> bool {
+        !matches!(
+            self,
+            Self::Start(_)
+                | Self::Kill(_)
+                | Self::Delete(_)
+                | Self::Pause(_)
+                | Self::Resume(_)
+                | Self::Update(_)
+                | Self::Checkpoint(_)
+                | Self::Spec(_)
+        )
+    }
+}
+
+/// The definition that parsing, help, man pages, completions and `docs/cli.md` come from.
+#[must_use]
+pub fn command() -> clap::Command {
+    help::refine(Cli::command()).args_override_self(true)
+}
+
+fn early(error: &clap::Error, line: &argv::Line) -> Early {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Early::Print(error.render().to_string())
+        }
+        ErrorKind::DisplayVersion => Early::Print(version::text()),
+        _ => Early::Usage(UsageError::new(error, line)),
+    }
+}
