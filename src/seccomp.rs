@@ -4,7 +4,11 @@
 mod cache;
 mod compile;
 mod enosys;
+#[cfg(test)]
+mod machine;
 pub mod notify;
+#[cfg(test)]
+mod speed;
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -39,7 +43,7 @@ pub enum SeccompError {
     #[error("load the filter")]
     Load(#[source] Reason),
     /// A profile that notifies, and nobody to notify.
-    #[error("seccomp listenerPath is not set, and the profile has SCMP_ACT_NOTIFY")]
+    #[error("listenerPath is not set, and the profile has SCMP_ACT_NOTIFY")]
     NoListener,
     /// The agent can't be reached.
     #[error("{step} `{path}`")]

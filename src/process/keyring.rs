@@ -33,7 +33,8 @@ pub fn join(id: &str, init: bool, userns: bool) -> Result<(), ProcessError> {
         }
         joined => joined.map_err(failed)?,
     };
-    if !init {
+    // Number 0: it was the caller's session keyring already, keyctl(2).
+    if !init || serial == 0 {
         return Ok(());
     }
     let added = if userns { OTHER_SEARCH } else { USER_SEARCH };
@@ -51,6 +52,30 @@ fn permission(description: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn defect_no_keyring_the_session_keyring_is_the_container_s() {
+        /// `KEY_SPEC_SESSION_KEYRING`.
+        const SESSION: i64 = -3;
+        for (init, userns, added) in [(true, false, USER_SEARCH), (true, true, OTHER_SEARCH)] {
+            let id = format!("trial-{}-{userns}", std::process::id());
+            join(&id, init, userns).unwrap();
+            join(&id, init, userns).unwrap();
+            let Ok(description) = describe_key(SESSION) else {
+                println!("skipped: this kernel has no keyrings");
+                return;
+            };
+            assert!(
+                description.ends_with(&format!(";_ses.{id}")),
+                "{description}"
+            );
+            assert_ne!(
+                permission(&description).unwrap() & added,
+                0,
+                "{description}"
+            );
+        }
+    }
 
     #[test]
     fn permission_is_the_fourth_field() {

@@ -172,3 +172,119 @@ fn trim(directory: &Path) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn profile(errno: u32) -> LinuxSeccomp {
+        serde_json::from_value(json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": errno}))
+            .unwrap()
+    }
+
+    fn entries(directory: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(directory).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    }
+
+    #[test]
+    fn the_second_container_reads_what_the_first_one_wrote() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join(".seccomp");
+        let compiled = load_or_compile(&profile(1), &directory).unwrap();
+        let files = entries(&directory);
+        assert_eq!(files.len(), 1);
+        assert_eq!(fs::metadata(&files[0]).unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(fs::metadata(&directory).unwrap().mode() & 0o7777, 0o700);
+        assert_eq!(read(&files[0]).unwrap(), compiled);
+        assert_eq!(load_or_compile(&profile(1), &directory).unwrap(), compiled);
+        assert_eq!(entries(&directory).len(), 1);
+    }
+
+    #[test]
+    fn the_key_follows_the_program_and_not_the_listener() {
+        let mut other = profile(1);
+        other.set_listener_path(Some("/x".into()));
+        other.set_listener_metadata(Some("m".into()));
+        assert_eq!(key(&profile(1)), key(&other));
+        assert_ne!(key(&profile(1)), key(&profile(2)));
+        let mut flags = profile(1);
+        flags.set_flags(Some(Vec::new()));
+        assert_ne!(key(&profile(1)), key(&flags));
+    }
+
+    #[test]
+    fn a_broken_entry_is_compiled_again() {
+        let root = tempfile::tempdir().unwrap();
+        let compiled = load_or_compile(&profile(1), root.path()).unwrap();
+        let file = entries(root.path()).remove(0);
+        let good = fs::read(&file).unwrap();
+        let mut spoilt: Vec<Vec<u8>> = vec![Vec::new(), good[..good.len() - 8].to_vec()];
+        for place in [0, 8, 12, 16, 24, HEADER, good.len() - 1] {
+            let mut bytes = good.clone();
+            bytes[place] ^= 1;
+            spoilt.push(bytes);
+        }
+        spoilt.push([good.clone(), vec![0; 8]].concat());
+        for bytes in spoilt {
+            fs::write(&file, &bytes).unwrap();
+            assert!(read(&file).is_err());
+            assert_eq!(load_or_compile(&profile(1), root.path()).unwrap(), compiled);
+            assert_eq!(fs::read(&file).unwrap(), good, "it is mended on the way");
+        }
+    }
+
+    #[test]
+    fn entries_of_others_are_not_trusted() {
+        let root = tempfile::tempdir().unwrap();
+        load_or_compile(&profile(1), root.path()).unwrap();
+        let file = entries(root.path()).remove(0);
+        let open = |mode| fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
+        open(0o666);
+        assert!(read(&file).is_err(), "anybody may have written it");
+        open(0o600);
+        assert!(read(&file).is_ok());
+        if geteuid().is_root() {
+            std::os::unix::fs::chown(&file, Some(1000), None).unwrap();
+            assert!(read(&file).is_err(), "somebody else owns it");
+            std::os::unix::fs::chown(&file, Some(0), None).unwrap();
+        }
+        let link = root.path().join("link");
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert!(read(&link).is_err(), "a link leads anywhere");
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_used_only_costs_time() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("file");
+        fs::write(&file, "").unwrap();
+        let open = root.path().join("open");
+        fs::create_dir(&open).unwrap();
+        fs::set_permissions(&open, PermissionsExt::from_mode(0o777)).unwrap();
+        for directory in [
+            file.clone(),
+            file.join("below"),
+            open.clone(),
+            "/proc/nothing".into(),
+        ] {
+            assert!(load_or_compile(&profile(1), &directory).is_ok());
+        }
+        assert_eq!(entries(&open), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn the_oldest_entries_go() {
+        let root = tempfile::tempdir().unwrap();
+        for errno in 1..=(ENTRIES as u32 + 3) {
+            load_or_compile(&profile(errno), root.path()).unwrap();
+        }
+        let left = entries(root.path());
+        assert_eq!(left.len(), ENTRIES);
+        let name = |errno| root.path().join(key(&profile(errno)).unwrap());
+        assert!(!left.contains(&name(1)), "the oldest");
+        assert!(left.contains(&name(ENTRIES as u32 + 3)), "the newest");
+    }
+}

@@ -218,3 +218,219 @@ fn library(
     let step = step.into();
     move |source| SeccompError::Library { step, source }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seccomp::machine::{X86, X86_64, run};
+    use serde_json::{Value, json};
+
+    const ALLOW: u32 = 0x7fff_0000;
+    const ERRNO: u32 = 0x0005_0000;
+
+    fn program(profile: Value) -> Result<Program, SeccompError> {
+        compile(&serde_json::from_value(profile).unwrap())
+    }
+
+    fn rule(action: &str, extra: Value) -> Value {
+        let mut rule = json!({"names": ["mkdir"], "action": action});
+        rule.as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
+        json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]})
+    }
+
+    #[test]
+    fn actions_return_what_the_kernel_expects() {
+        for (action, extra, expected) in [
+            ("SCMP_ACT_KILL", json!({}), 0),
+            ("SCMP_ACT_KILL_THREAD", json!({}), 0),
+            ("SCMP_ACT_KILL_PROCESS", json!({}), 0x8000_0000),
+            ("SCMP_ACT_TRAP", json!({}), 0x0003_0000),
+            ("SCMP_ACT_ERRNO", json!({}), ERRNO | 1),
+            ("SCMP_ACT_ERRNO", json!({"errnoRet": 71}), ERRNO | 71),
+            ("SCMP_ACT_NOTIFY", json!({}), 0x7fc0_0000),
+            ("SCMP_ACT_TRACE", json!({}), 0x7ff0_0001),
+            ("SCMP_ACT_TRACE", json!({"errnoRet": 7}), 0x7ff0_0007),
+            ("SCMP_ACT_LOG", json!({}), 0x7ffc_0000),
+            ("SCMP_ACT_ALLOW", json!({}), ALLOW),
+        ] {
+            let program = program(rule(action, extra)).unwrap();
+            assert_eq!(run(&program.bpf, X86_64, 83, [0; 6]), expected, "{action}");
+            assert_eq!(run(&program.bpf, X86_64, 0, [0; 6]), ALLOW);
+            assert_eq!(program.notify, action == "SCMP_ACT_NOTIFY");
+        }
+    }
+
+    #[test]
+    fn operators_compare_as_the_spec_says() {
+        for (operator, value, two, hits, misses) in [
+            ("SCMP_CMP_NE", 5, 0, [4, 6], [5, 5]),
+            ("SCMP_CMP_LT", 5, 0, [0, 4], [5, 6]),
+            ("SCMP_CMP_LE", 5, 0, [4, 5], [6, 7]),
+            ("SCMP_CMP_EQ", 5, 0, [5, 5], [4, 6]),
+            ("SCMP_CMP_GE", 5, 0, [5, 6], [3, 4]),
+            ("SCMP_CMP_GT", 5, 0, [6, 7], [4, 5]),
+            ("SCMP_CMP_EQ", u64::MAX, 0, [u64::MAX; 2], [0, 1 << 32]),
+            (
+                "SCMP_CMP_MASKED_EQ",
+                0b1100,
+                0b0100,
+                [0b0111, 0b0100],
+                [0b1100, 0b1000],
+            ),
+        ] {
+            let args = json!([{"index": 1, "value": value, "valueTwo": two, "op": operator}]);
+            let program = program(rule("SCMP_ACT_ERRNO", json!({"args": args}))).unwrap();
+            let result = |argument| run(&program.bpf, X86_64, 83, [9, argument, 9, 9, 9, 9]);
+            for (argument, expected) in [(hits, ERRNO | 1), (misses, ALLOW)] {
+                for argument in argument {
+                    assert_eq!(result(argument), expected, "{operator} {value} {argument}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn two_conditions_on_one_argument_are_alternatives() {
+        let args = |second| {
+            json!([
+                {"index": 0, "value": 1, "op": "SCMP_CMP_EQ"},
+                {"index": second, "value": 2, "op": "SCMP_CMP_EQ"},
+            ])
+        };
+        for (second, given, expected) in [
+            (0, [1, 9], ERRNO | 1),
+            (0, [2, 9], ERRNO | 1),
+            (0, [3, 9], ALLOW),
+            (1, [1, 2], ERRNO | 1),
+            (1, [1, 9], ALLOW),
+            (1, [9, 2], ALLOW),
+        ] {
+            let program = program(rule("SCMP_ACT_ERRNO", json!({"args": args(second)}))).unwrap();
+            let arguments = [given[0], given[1], 0, 0, 0, 0];
+            assert_eq!(
+                run(&program.bpf, X86_64, 83, arguments),
+                expected,
+                "{second} {given:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn architectures_are_added_to_the_native_one() {
+        let mut profile = rule("SCMP_ACT_ERRNO", json!({}));
+        let alone = program(profile.clone()).unwrap();
+        // mkdir is 39 for i386; an architecture that isn't in the filter kills.
+        assert_eq!(run(&alone.bpf, X86, 39, [0; 6]), 0);
+        profile["architectures"] = json!(["SCMP_ARCH_X86", "SCMP_ARCH_X86_64", "SCMP_ARCH_NATIVE"]);
+        let both = program(profile).unwrap();
+        assert_eq!(run(&both.bpf, X86, 39, [0; 6]), ERRNO | 1);
+        assert_eq!(run(&both.bpf, X86_64, 83, [0; 6]), ERRNO | 1);
+    }
+
+    #[test]
+    fn every_architecture_of_the_spec_has_a_name_that_libseccomp_knows() {
+        for architecture in [
+            "NATIVE",
+            "X86",
+            "X86_64",
+            "X32",
+            "ARM",
+            "AARCH64",
+            "MIPS",
+            "MIPS64",
+            "MIPS64N32",
+            "MIPSEL",
+            "MIPSEL64",
+            "MIPSEL64N32",
+            "PPC",
+            "PPC64",
+            "PPC64LE",
+            "S390",
+            "S390X",
+            "PARISC",
+            "PARISC64",
+            "RISCV64",
+            "LOONGARCH64",
+            "M68K",
+            "SH",
+            "SHEB",
+        ] {
+            let profile = json!({"defaultAction": "SCMP_ACT_ALLOW",
+                "architectures": [format!("SCMP_ARCH_{architecture}")]});
+            let profile = serde_json::from_value(profile).unwrap();
+            assert!(architectures(&profile).is_ok(), "{architecture}");
+        }
+    }
+
+    #[test]
+    fn unknown_calls_and_rules_like_the_default_are_left_out() {
+        let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+            {"names": ["no_such_call", "mkdir"], "action": "SCMP_ACT_ALLOW"},
+            {"names": ["no_such_call", "rmdir"], "action": "SCMP_ACT_ERRNO"},
+        ]});
+        let program = program(profile).unwrap();
+        assert_eq!(run(&program.bpf, X86_64, 83, [0; 6]), ALLOW);
+        assert_eq!(run(&program.bpf, X86_64, 84, [0; 6]), ERRNO | 1);
+    }
+
+    #[test]
+    fn profiles_that_mean_nothing_are_refused() {
+        for (profile, text) in [
+            (
+                rule("SCMP_ACT_ALLOW", json!({"errnoRet": 1})),
+                "linux.seccomp.syscalls.errnoRet is 1, and `SCMP_ACT_ALLOW` takes none",
+            ),
+            (
+                json!({"defaultAction": "SCMP_ACT_KILL", "defaultErrnoRet": 1}),
+                "linux.seccomp.defaultErrnoRet is 1, and `SCMP_ACT_KILL` takes none",
+            ),
+            (
+                rule("SCMP_ACT_ERRNO", json!({"errnoRet": 70_000})),
+                "linux.seccomp.syscalls.errnoRet is 70000, expected at most 65535",
+            ),
+            (
+                json!({"defaultAction": "SCMP_ACT_NOTIFY"}),
+                "SCMP_ACT_NOTIFY cannot be used as default action",
+            ),
+            (
+                json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["write"], "action": "SCMP_ACT_NOTIFY"}]}),
+                "SCMP_ACT_NOTIFY cannot be used for the write syscall",
+            ),
+            (
+                rule(
+                    "SCMP_ACT_ERRNO",
+                    json!({"args": [{"index": 6, "value": 1, "op": "SCMP_CMP_EQ"}]}),
+                ),
+                "linux.seccomp.syscalls.args.index is 6, expected 0 to 5",
+            ),
+            (
+                json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_MIPS"]}),
+                "add architecture Mips",
+            ),
+        ] {
+            assert_eq!(program(profile).unwrap_err().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn flags_are_the_kernel_s() {
+        for (given, expected) in [
+            (json!(null), 4),
+            (json!([]), 0),
+            (json!(["SECCOMP_FILTER_FLAG_LOG"]), 2),
+            (
+                json!([
+                    "SECCOMP_FILTER_FLAG_TSYNC",
+                    "SECCOMP_FILTER_FLAG_SPEC_ALLOW"
+                ]),
+                5,
+            ),
+            (json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]), 32),
+        ] {
+            let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": given});
+            assert_eq!(program(profile).unwrap().flags, expected, "{given}");
+        }
+    }
+}

@@ -118,3 +118,82 @@ fn encode((code, yes, no, operand): Instruction) -> [u8; 8] {
     let [k0, k1, k2, k3] = operand.to_ne_bytes();
     [c0, c1, yes, no, k0, k1, k2, k3]
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::seccomp::Program;
+    use crate::seccomp::machine::{X86, X86_64, run};
+    use serde_json::json;
+
+    const ALLOW: u32 = 0x7fff_0000;
+    const EPERM: u32 = 0x0005_0001;
+    const ENOSYS: u32 = 0x0005_0026;
+    const KILL: u32 = 0;
+
+    /// The profile names openat2, 437 everywhere, and mkdir; close_range (436) it could know.
+    fn program(default: &str, errno: Option<u32>, architectures: &[&str]) -> Program {
+        let mut profile = json!({
+            "defaultAction": default, "architectures": architectures,
+            "syscalls": [{"names": ["openat2", "mkdir"], "action": "SCMP_ACT_ALLOW"}],
+        });
+        if let Some(errno) = errno {
+            profile["defaultErrnoRet"] = errno.into();
+        }
+        if default == "SCMP_ACT_ALLOW" {
+            profile["syscalls"][0]["action"] = "SCMP_ACT_ERRNO".into();
+        }
+        Program::compile(&serde_json::from_value(profile).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn calls_newer_than_the_profile_answer_enosys() {
+        let x32 = 0x4000_0000;
+        let two = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"];
+        let three = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"];
+        for (default, errno, architectures, arch, number, expected) in [
+            ("SCMP_ACT_ERRNO", None, &two[..], X86_64, 437, ALLOW),
+            ("SCMP_ACT_ERRNO", None, &two, X86_64, 436, EPERM),
+            ("SCMP_ACT_ERRNO", None, &two, X86_64, 438, ENOSYS),
+            ("SCMP_ACT_ERRNO", None, &two, X86, 437, ALLOW),
+            ("SCMP_ACT_ERRNO", None, &two, X86, 436, EPERM),
+            ("SCMP_ACT_ERRNO", None, &two, X86, 438, ENOSYS),
+            ("SCMP_ACT_ERRNO", None, &two, X86_64, x32 + 438, KILL),
+            ("SCMP_ACT_ERRNO", None, &three, X86_64, x32 + 438, ENOSYS),
+            ("SCMP_ACT_ERRNO", None, &three, X86_64, x32 + 436, EPERM),
+            ("SCMP_ACT_ERRNO", None, &three, X86_64, x32 + 437, ALLOW),
+            ("SCMP_ACT_ERRNO", None, &three, X86_64, 438, ENOSYS),
+            ("SCMP_ACT_ERRNO", None, &three, X86, 438, ENOSYS),
+            ("SCMP_ACT_ERRNO", None, &two, 0xc000_00b7, 438, KILL),
+            ("SCMP_ACT_ERRNO", Some(71), &two, X86_64, 436, 0x0005_0047),
+            ("SCMP_ACT_ERRNO", Some(71), &two, X86_64, 438, ENOSYS),
+            (
+                "SCMP_ACT_KILL_PROCESS",
+                None,
+                &two,
+                X86_64,
+                436,
+                0x8000_0000,
+            ),
+            ("SCMP_ACT_KILL_PROCESS", None, &two, X86_64, 438, ENOSYS),
+            ("SCMP_ACT_ALLOW", None, &two, X86_64, 438, ALLOW),
+            ("SCMP_ACT_LOG", None, &two, X86_64, 438, 0x7ffc_0000),
+        ] {
+            let program = program(default, errno, architectures);
+            let result = run(&program.bpf, arch, number, [0; 6]);
+            assert_eq!(
+                result, expected,
+                "{default} {architectures:?} {arch:#x} {number}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_profile_that_answers_enosys_anyway_is_left_as_it_is() {
+        let (with, without) = (
+            program("SCMP_ACT_ERRNO", Some(1), &[]),
+            program("SCMP_ACT_ERRNO", Some(libc::ENOSYS as u32), &[]),
+        );
+        assert!(without.instructions() < with.instructions());
+        assert_eq!(run(&without.bpf, X86_64, 436, [0; 6]), ENOSYS);
+    }
+}

@@ -36,7 +36,7 @@ impl Listener {
         match UnixStream::connect(path) {
             Ok(socket) => Ok(Self { socket, path: name }),
             Err(error) => Err(SeccompError::Agent {
-                step: "connect to seccomp agent at",
+                step: "connect to agent at",
                 path: name,
                 source: error.into(),
             }),
@@ -118,7 +118,7 @@ pub fn load_and_send(
 
 fn refused(listener: &Listener, errno: Errno) -> SeccompError {
     SeccompError::Agent {
-        step: "send descriptor to seccomp agent at",
+        step: "send descriptor to agent at",
         path: listener.path.clone(),
         source: Reason(errno),
     }
