@@ -102,6 +102,15 @@ fn attributes(scheduler: &Value) -> Result<SchedAttr, ProcessError> {
             "a SCHED_FLAG_ of sched_setattr(2)",
         )?;
     }
+    let nice: i32 = number(scheduler, "nice")?;
+    if !(-20..=19).contains(&nice) {
+        // The kernel would clamp it without a word.
+        return Err(ProcessError::Field {
+            what: "process.scheduler.nice",
+            value: nice.to_string(),
+            expected: "-20 to 19",
+        });
+    }
     Ok(SchedAttr {
         policy: known(
             "process.scheduler.policy",
@@ -110,7 +119,7 @@ fn attributes(scheduler: &Value) -> Result<SchedAttr, ProcessError> {
             "a SCHED_ policy of sched(7)",
         )?,
         flags,
-        nice: number(scheduler, "nice")?,
+        nice,
         priority: number(scheduler, "priority")?,
         runtime: number(scheduler, "runtime")?,
         deadline: number(scheduler, "deadline")?,
@@ -200,6 +209,10 @@ mod tests {
             (
                 json!({"policy": "SCHED_RR", "flags": ["F"]}),
                 "process.scheduler.flags is `F`, expected a SCHED_FLAG_ of sched_setattr(2)",
+            ),
+            (
+                json!({"policy": "SCHED_OTHER", "nice": 20}),
+                "process.scheduler.nice is `20`, expected -20 to 19",
             ),
             (
                 json!({"policy": "SCHED_RR", "priority": -1}),

@@ -224,7 +224,7 @@ fn stand_in_the_sandbox(root: &Path, userns: bool) {
     std::env::set_current_dir("/").unwrap();
 }
 
-fn spoil(word: &str, root: &Path) {
+fn spoil(word: &str) {
     use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
     match word {
         "block" => {
@@ -240,10 +240,6 @@ fn spoil(word: &str, root: &Path) {
             let mut set = nix::sched::CpuSet::new();
             set.set(0).unwrap();
             nix::sched::sched_setaffinity(Pid::from_raw(0), &set).unwrap();
-        }
-        "stdout" => {
-            let file = fs::File::create(root.join("tmp/stdout")).unwrap();
-            nix::unistd::dup2(std::os::fd::AsRawFd::as_raw_fd(&file), 1).unwrap();
         }
         other => panic!("{other}"),
     }
@@ -265,7 +261,7 @@ fn child() {
     let root = Path::new(trial["root"].as_str().unwrap());
     let setup = setup(&trial).unwrap_or_else(|error| refuse(&error));
     for word in trial["spoil"].as_array().unwrap() {
-        spoil(word.as_str().unwrap(), root);
+        spoil(word.as_str().unwrap());
     }
     setup.pin_before_cgroup().unwrap();
     stand_in_the_sandbox(root, trial["userns"] == true);
