@@ -1,9 +1,9 @@
 //! A seccomp agent on the other end of `listenerPath`, and processes that it decides about.
 //! It must not be more of an agent than the trials need.
 
-use std::io::IoSliceMut;
+use std::io::{IoSliceMut, Write};
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 
 use libseccomp::{ScmpNotifReq, ScmpNotifResp, ScmpNotifRespFlags};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
@@ -11,8 +11,12 @@ use serde_json::{Value, json};
 
 use super::rig::Trial;
 
-/// Takes connections until one brings a descriptor: the host's side of the rig connects too.
-fn receive(listener: &UnixListener) -> (RawFd, Value) {
+/// What says so.
+const STOP: &[u8] = b"stop";
+
+/// Takes connections until one brings a descriptor (the host's side of the rig connects too), or
+/// until one says that the process has ended without.
+fn receive(listener: &UnixListener) -> Option<(RawFd, Value)> {
     loop {
         let (stream, _) = listener.accept().unwrap();
         let mut bytes = [0; 4096];
@@ -27,7 +31,10 @@ fn receive(listener: &UnixListener) -> (RawFd, Value) {
             _ => None,
         });
         if let Some(fd) = fd {
-            return (fd, serde_json::from_slice(&bytes[..length]).unwrap());
+            return Some((fd, serde_json::from_slice(&bytes[..length]).unwrap()));
+        }
+        if bytes.starts_with(STOP) {
+            return None;
         }
     }
 }
@@ -52,19 +59,22 @@ fn trial(names: &[&str], errno: i32, args: &[&str]) -> (String, Value, usize) {
     let path = directory.path().join("agent");
     let listener = UnixListener::bind(&path).unwrap();
     let agent = std::thread::spawn(move || {
-        let (fd, state) = receive(&listener);
-        (state, serve(fd, errno))
+        let received = receive(&listener);
+        received.map(|(fd, state)| (state, serve(fd, errno)))
     });
     let trial = Trial::new(args).linux(
         "seccomp",
         json!({
-            "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": path, "listenerMetadata": "m",
+            "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": &path, "listenerMetadata": "m",
             "flags": ["SECCOMP_FILTER_FLAG_TSYNC"],
             "syscalls": [{"names": names, "action": "SCMP_ACT_NOTIFY"}],
         }),
     );
     let printed = trial.run();
-    let (state, answered) = agent.join().unwrap();
+    if let Ok(mut stream) = UnixStream::connect(&path) {
+        stream.write_all(STOP).unwrap();
+    }
+    let (state, answered) = agent.join().unwrap().unwrap_or((Value::Null, 0));
     (printed, state, answered)
 }
 
