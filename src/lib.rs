@@ -1,8 +1,7 @@
-//! The rooms of pxrun; `docs/architecture.md` says what each is for.
-//! The binary in `main.rs` only parses, dispatches and reports.
-
+//! pxrun as a library: the rooms of `docs/architecture.md`, for the binary and its tests.
+//! It must not print, exit or read the command line: that is `main`'s.
 #![deny(unsafe_code)]
 
-pub mod cli;
-pub mod error;
-pub mod logging;
+pub mod process;
+pub mod seccomp;
+pub mod sys;

@@ -1,5 +1,5 @@
-//! The system calls that no library in the tree wraps, as safe functions.
-//! Policy must not live here: who may call what, and when, is the callers' business.
+//! System calls that no library wraps, and the only rooms with `unsafe`.
+//! It must not decide anything: policy belongs to the rooms that call it.
 
-pub mod bpf;
-pub mod kill;
+pub mod process;
+pub mod seccomp;
