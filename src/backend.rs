@@ -44,6 +44,8 @@ pub trait Creation {
 pub struct ExecRequest {
     /// The process, typed.
     pub process: oci_spec::runtime::Process,
+    /// The same as JSON.
+    pub raw: Value,
     /// `--console-socket`, or the foreground's own.
     pub console: Option<std::os::unix::net::UnixStream>,
     /// `--preserve-fds`.
@@ -94,7 +96,12 @@ pub trait Backend {
     /// Whether [`Backend::pause`] is in force.
     fn is_paused(&self, record: &Record) -> bool;
     /// Changes limits of a running container.
-    fn update(&self, record: &Record, resources: &oci_spec::runtime::LinuxResources) -> anyhow::Result<()>;
+    fn update(
+        &self,
+        record: &Record,
+        resources: &oci_spec::runtime::LinuxResources,
+        raw: &Value,
+    ) -> anyhow::Result<()>;
     /// Host pids of all processes, ascending.
     fn pids(&self, record: &Record) -> anyhow::Result<Vec<i32>>;
     /// The `data` of a stats event.

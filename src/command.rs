@@ -41,7 +41,7 @@ pub struct Context {
 pub fn run(cli: Cli, root: PathBuf) -> anyhow::Result<i32> {
     let context = Context {
         root: Root::new(root),
-        globals: cli.globals,
+        globals: cli.global,
     };
     match cli.command {
         Command::Create(args) => create::run(&context, args).map(|()| 0),

@@ -70,7 +70,7 @@ impl Failure {
 
 impl From<&anyhow::Error> for Failure {
     fn from(error: &anyhow::Error) -> Self {
-        let links: Vec<String> = error.chain().map(ToString::to_string).collect();
+        let links: Vec<String> = error.chain().map(link_text).collect();
         let kind = error
             .chain()
             .find_map(|link| link.downcast_ref::<Kind>().cloned())
@@ -81,6 +81,32 @@ impl From<&anyhow::Error> for Failure {
             line: line::shortened(&line::flattened(&text), Self::MAX),
         }
     }
+}
+
+/// A link of the chain in words. The kernel's errors are told in lower case and without their
+/// numbers and names, as callers know them from Go's runtimes.
+fn link_text(link: &(dyn std::error::Error + 'static)) -> String {
+    let errno = match link.downcast_ref::<nix::errno::Errno>() {
+        Some(errno) => Some(*errno as i32),
+        None => link
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::raw_os_error),
+    };
+    let Some(number) = errno else {
+        return link.to_string();
+    };
+    let text = std::io::Error::from_raw_os_error(number).to_string();
+    let words = text.split(" (os error").next().unwrap_or_default();
+    let mut chars = words.chars();
+    chars.next().map_or_else(String::new, |first| {
+        first.to_lowercase().chain(chars).collect()
+    })
+}
+
+/// The one line that an error becomes, for sending it to another process.
+#[must_use]
+pub fn one_line(error: &anyhow::Error) -> String {
+    Failure::from(error).line
 }
 
 impl From<anyhow::Error> for Failure {

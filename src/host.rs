@@ -2,12 +2,12 @@
 
 use libcgroups::common::{CgroupSetup, get_cgroup_setup};
 
-use crate::process::LabelFacts;
+use crate::process::Lsm;
 use crate::spec::HostFacts;
 
 /// The facts that validation needs.
 pub fn facts() -> HostFacts {
-    let labels = LabelFacts::probe();
+    let labels = Lsm::detect();
     HostFacts {
         selinux: labels.selinux,
         apparmor: labels.apparmor,

@@ -1,7 +1,24 @@
-//! pxrun as a library: the rooms of `docs/architecture.md`, for the binary and its tests.
-//! It must not print, exit or read the command line: that is `main`'s.
+//! pxrun: an OCI runtime that runs each container where it belongs. `docs/architecture.md` says
+//! what each room does and what it must not touch.
 #![deny(unsafe_code)]
 
+pub mod backend;
+pub mod bundle;
+pub mod cgroup;
+pub mod cli;
+pub mod command;
+pub mod console;
+pub mod error;
+pub mod features;
+pub mod foreground;
+pub mod hooks;
+pub mod host;
+pub mod logging;
 pub mod process;
+pub mod processes;
+pub mod rootfs;
 pub mod seccomp;
+pub mod spec;
+pub mod state;
 pub mod sys;
+pub mod users;

@@ -74,7 +74,7 @@ impl Backend for Embedded {
         let init = record.live_init().ok_or(Kind::NotRunning)?;
         signal_process(init, signal)?;
         // A frozen process takes a signal only once it is thawed; SIGKILL must not wait for that.
-        if signal == SIGKILL && record.cgroup.is_frozen() {
+        if signal == SIGKILL && record.cgroup.is_frozen().unwrap_or(false) {
             record.cgroup.thaw()?;
         }
         Ok(())
@@ -89,19 +89,27 @@ impl Backend for Embedded {
     }
 
     fn is_paused(&self, record: &Record) -> bool {
-        record.cgroup.is_frozen()
+        record.cgroup.is_frozen().unwrap_or(false)
     }
 
-    fn update(&self, record: &Record, resources: &LinuxResources) -> anyhow::Result<()> {
-        Ok(record.cgroup.update(resources)?)
+    fn update(
+        &self,
+        record: &Record,
+        resources: &LinuxResources,
+        raw: &Value,
+    ) -> anyhow::Result<()> {
+        for warning in record.cgroup.update(resources, raw)? {
+            tracing::warn!("{}: {}", warning.json, warning.reason);
+        }
+        Ok(())
     }
 
     fn pids(&self, record: &Record) -> anyhow::Result<Vec<i32>> {
-        Ok(record.cgroup.pids()?)
+        Ok(record.cgroup.pids(true)?)
     }
 
     fn stats(&self, record: &Record) -> anyhow::Result<Value> {
-        Ok(record.cgroup.stats()?)
+        Ok(serde_json::to_value(record.cgroup.stats()?)?)
     }
 
     fn destroy(&self, record: &Record) -> anyhow::Result<()> {
@@ -111,6 +119,10 @@ impl Backend for Embedded {
             end(init)?;
         }
         record.cgroup.remove()?;
+        if !record.own_mount_namespace {
+            // The root was attached in the host's own mount namespace.
+            let _ = nix::mount::umount2(&record.rootfs, nix::mount::MntFlags::MNT_DETACH);
+        }
         Ok(())
     }
 }

@@ -1,9 +1,8 @@
 //! `completion`: a script for a shell, from the argument definitions.
 
-use crate::cli::{self, Cli};
+use crate::cli;
 
 pub fn run(args: &cli::Completion) -> anyhow::Result<()> {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::definition(), "pxrun", &mut script);
+    let script = cli::completion::script(args.shell);
     super::print_text(String::from_utf8_lossy(&script).trim_end())
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use oci_spec::runtime::Linux;
 
 use super::{Context, contract, send_pidfd, write_pid_file};
 use crate::backend::{self, CreateOptions, Creation, embedded};
@@ -11,6 +12,7 @@ use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
 use crate::spec::Validated;
 use crate::state::{ContainerDir, ProcessId, RECORD_VERSION, Record};
+use crate::cli::globals::CgroupManager;
 use crate::{cli, host, logging};
 
 /// What `create`, `run` and later `restore` ask for.
@@ -25,33 +27,38 @@ pub struct Wish {
     pub options: CreateOptions,
 }
 
+impl Wish {
+    /// From the arguments that `create` and `run` share.
+    pub fn new(context: &Context, args: cli::Create) -> Wish {
+        let oci = args.oci;
+        Wish {
+            id: oci.container_id,
+            bundle: oci.bundle,
+            pid_file: oci.pid_file,
+            options: CreateOptions {
+                console_socket: oci.console_socket,
+                pidfd_socket: args.pidfd_socket,
+                preserve_fds: u32::try_from(oci.preserve_fds).unwrap_or(0),
+                no_pivot: oci.no_pivot,
+                no_new_keyring: oci.no_new_keyring,
+                filter_cache: Some(backend::filter_cache(&context.root)),
+            },
+        }
+    }
+}
+
 /// A container that is created and not yet handed over to the caller.
 pub struct Created {
     /// Its directory.
     pub dir: ContainerDir,
     /// Its record.
     pub record: Record,
-    /// Its configuration.
-    pub spec: Validated,
     /// The backend's part.
     pub creation: Box<dyn Creation>,
 }
 
 pub fn run(context: &Context, args: cli::Create) -> anyhow::Result<()> {
-    let common = args.common;
-    let wish = Wish {
-        id: common.container_id,
-        bundle: common.bundle,
-        pid_file: common.pid_file,
-        options: CreateOptions {
-            console_socket: common.console_socket,
-            pidfd_socket: args.pidfd_socket,
-            preserve_fds: u32::try_from(common.preserve_fds).unwrap_or(0),
-            no_pivot: common.no_pivot,
-            no_new_keyring: common.no_new_keyring,
-            filter_cache: Some(backend::filter_cache(&context.root)),
-        },
-    };
+    let wish = Wish::new(context, args);
     let id = wish.id.clone();
     let created = create(context, wish).with_context(|| format!("create container `{id}`"))?;
     created.creation.commit()?;
@@ -101,7 +108,6 @@ fn build(
     Ok(Created {
         dir: dir.clone(),
         record,
-        spec,
         creation,
     })
 }
@@ -143,7 +149,7 @@ fn record(
         rootfs: backend::rootfs_path(&bundle.path, typed),
         bundle: bundle.path.clone(),
         backend: embedded::NAME.to_owned(),
-        created: logging::now_nanos(),
+        created: now(),
         uid: nix::unistd::geteuid().as_raw(),
         annotations,
         creator: ProcessId::current().context("read own process state")?,
@@ -151,13 +157,30 @@ fn record(
         ready: false,
         own_pid_namespace: has(LinuxNamespaceType::Pid),
         own_mount_namespace: has(LinuxNamespaceType::Mount),
-        cgroup: Cgroup::plan(
-            linux.and_then(|l| l.cgroups_path().as_deref()),
-            id,
-            context.root.path(),
-            context.globals.uses_systemd(),
-        )?,
+        cgroup: cgroup(context, id, linux)?,
     })
+}
+
+fn cgroup(context: &Context, id: &str, linux: Option<&Linux>) -> anyhow::Result<Cgroup> {
+    let manager = context.globals.cgroup_manager();
+    if manager == CgroupManager::Disabled {
+        return Ok(Cgroup::disabled());
+    }
+    Ok(Cgroup::plan(
+        linux.and_then(|l| l.cgroups_path().as_deref()),
+        id,
+        context.root.path(),
+        manager == CgroupManager::Systemd,
+        !nix::unistd::geteuid().is_root(),
+    )?)
+}
+
+/// RFC 3339 with nanoseconds: the form of `created` in runc's state.
+fn now() -> String {
+    let now = std::time::SystemTime::now();
+    let since = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let seconds = logging::timestamp(now);
+    format!("{}.{:09}Z", seconds.trim_end_matches('Z'), since.subsec_nanos())
 }
 
 /// A terminal needs somebody who holds its other end; a socket without a terminal is a mistake.

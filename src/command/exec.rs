@@ -11,7 +11,8 @@ use crate::backend::{self, ExecRequest};
 use crate::error::Kind;
 use crate::spec::Validated;
 use crate::state::Status;
-use crate::{bundle, cli, console, foreground, host, process};
+use crate::cli::exec::{EnvVar, Principal, SubCgroup, User};
+use crate::{bundle, cli, console, foreground, host, users};
 
 pub fn run(context: &Context, args: cli::Exec) -> anyhow::Result<i32> {
     let id = args.container_id.clone();
@@ -32,7 +33,7 @@ fn story(context: &Context, args: cli::Exec) -> anyhow::Result<i32> {
         Some(path) => bundle::load_process(path)?,
         None => process_of_flags(&container, config.raw(), &args)?,
     };
-    let (process, warnings) = Validated::process_from(raw, config.spec(), &host::facts())?;
+    let (process, warnings) = Validated::process_from(raw.clone(), config.spec(), &host::facts())?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -41,9 +42,10 @@ fn story(context: &Context, args: cli::Exec) -> anyhow::Result<i32> {
     let (console, ours) = consoles(terminal, &args)?;
     let running = container.backend.exec(&container.record, &config, ExecRequest {
         process,
+        raw,
         console,
         preserve_fds: u32::try_from(args.preserve_fds).unwrap_or(0),
-        cgroups: args.cgroup.clone(),
+        cgroups: args.cgroup.iter().map(cgroup_text).collect(),
         filter_cache: Some(backend::filter_cache(&context.root)),
     })?;
     if let Some(socket) = &args.pidfd_socket {
@@ -112,14 +114,12 @@ fn process_of_flags(
 }
 
 /// `KEY` alone hands down pxrun's own value; one that it doesn't have is left out.
-fn add_environment(process: &mut Value, wanted: &[String]) {
-    let given = wanted.iter().filter_map(|variable| {
-        if variable.contains('=') {
-            return Some(variable.clone());
-        }
-        let value = std::env::var(variable).ok()?;
-        Some(format!("{variable}={value}"))
-    });
+fn add_environment(process: &mut Value, wanted: &[EnvVar]) {
+    let own = |name: &str| std::env::var(name).ok();
+    let given = wanted
+        .iter()
+        .filter_map(|variable| variable.resolve(own))
+        .map(|(name, value)| format!("{name}={value}"));
     append(process, "/env", "env", given.map(Value::from).collect());
 }
 
@@ -148,9 +148,9 @@ fn add_capabilities(process: &mut Value, wanted: &[String]) {
 }
 
 fn set_user(container: &Container, process: &mut Value, args: &cli::Exec) -> anyhow::Result<()> {
-    if let Some(text) = &args.user {
+    if let Some(user) = &args.user {
         let root = container.backend.root_path(&container.record)?;
-        let identity = process::user::resolve(&root, text)?;
+        let identity = users::resolve(&root, &user_text(user))?;
         process["user"] = json!({
             "uid": identity.uid,
             "gid": identity.gid,
@@ -165,4 +165,23 @@ fn set_user(container: &Container, process: &mut Value, args: &cli::Exec) -> any
         append(&mut process["user"], "/additionalGids", "additionalGids", more);
     }
     Ok(())
+}
+
+fn user_text(user: &User) -> String {
+    let text = |principal: &Principal| match principal {
+        Principal::Id(id) => id.to_string(),
+        Principal::Name(name) => name.clone(),
+    };
+    match &user.group {
+        Some(group) => format!("{}:{}", text(&user.user), text(group)),
+        None => text(&user.user),
+    }
+}
+
+fn cgroup_text(sub: &SubCgroup) -> String {
+    let path = sub.path.display();
+    if sub.controllers.is_empty() {
+        return path.to_string();
+    }
+    format!("{}:{path}", sub.controllers.join(","))
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Context, print_text, status};
 use crate::backend;
-use crate::cli::{self, ListFormat};
+use crate::cli::{self, list::Format};
 use crate::state::{Record, Status};
 
 pub fn run(context: &Context, args: cli::List) -> anyhow::Result<()> {
@@ -14,13 +14,13 @@ pub fn run(context: &Context, args: cli::List) -> anyhow::Result<()> {
         return if ids.is_empty() { Ok(()) } else { print_text(&ids.join("\n")) };
     }
     match args.format {
-        ListFormat::Json => {
+        Format::Json => {
             let list: Vec<_> = found.iter().map(|(r, s)| json_entry(r, *s)).collect();
             // runc prints `null` for none, from a nil slice: callers decode both alike.
             let text = if list.is_empty() { "null".into() } else { json!(list).to_string() };
             print_text(&text)
         }
-        ListFormat::Table => print_text(&table(&found)),
+        Format::Table => print_text(&table(&found)),
     }
 }
 
@@ -48,7 +48,7 @@ fn pid(record: &Record, status: Status) -> i32 {
 }
 
 fn owner(record: &Record) -> String {
-    crate::process::user::host_name_of(record.uid)
+    crate::users::host_name_of(record.uid)
 }
 
 fn json_entry(record: &Record, status: Status) -> serde_json::Value {

@@ -1,14 +1,13 @@
 //! `ps`: the processes of a container.
 
 use super::{Context, print_text};
-use crate::cli;
+use crate::cli::{self, list::Format};
 
 pub fn run(context: &Context, args: cli::Ps) -> anyhow::Result<()> {
     let container = context.find(&args.container_id)?;
     let pids = container.backend.pids(&container.record)?;
-    match args.format.as_str() {
-        "json" => print_text(&serde_json::json!(pids).to_string()),
-        "table" => print_text(&crate::processes::table(&pids, &args.ps_options)?),
-        other => anyhow::bail!("invalid format `{other}`, expected table or json"),
+    match args.format {
+        Format::Json => print_text(&serde_json::json!(pids).to_string()),
+        Format::Table => print_text(&crate::processes::table(&pids, &args.ps_options)?),
     }
 }

@@ -8,36 +8,26 @@ use anyhow::Context as _;
 
 use super::create::{Created, Wish, create};
 use super::{Container, Context, contract, delete, start};
-use crate::backend::{self, CreateOptions};
+use crate::backend;
 use crate::{cli, console, foreground};
 
 pub fn run(context: &Context, args: cli::Run) -> anyhow::Result<i32> {
-    let id = args.common.container_id.clone();
+    let id = args.create.oci.container_id.clone();
     story(context, args).with_context(|| format!("run container `{id}`"))
 }
 
 fn story(context: &Context, args: cli::Run) -> anyhow::Result<i32> {
-    let common = args.common;
     // Before the process exists: it may end before we look.
     let signals = foreground::Signals::block()?;
-    let terminal = match &common.console_socket {
+    let terminal = match &args.create.oci.console_socket {
         Some(_) => None,
-        None if common.detach => None,
-        None => Terminal::if_wanted(&common.bundle)?,
+        None if args.detach => None,
+        None => Terminal::if_wanted(&args.create.oci.bundle)?,
     };
-    let wish = Wish {
-        id: common.container_id,
-        bundle: common.bundle,
-        pid_file: common.pid_file,
-        options: CreateOptions {
-            console_socket: terminal.as_ref().map(|t| t.path.clone()).or(common.console_socket),
-            pidfd_socket: args.pidfd_socket,
-            preserve_fds: u32::try_from(common.preserve_fds).unwrap_or(0),
-            no_pivot: common.no_pivot,
-            no_new_keyring: common.no_new_keyring,
-            filter_cache: Some(backend::filter_cache(&context.root)),
-        },
-    };
+    let mut wish = Wish::new(context, args.create);
+    if let Some(terminal) = &terminal {
+        wish.options.console_socket = Some(terminal.path.clone());
+    }
     let created = create(context, wish)?;
     let Created {
         dir,
@@ -61,11 +51,11 @@ fn story(context: &Context, args: cli::Run) -> anyhow::Result<i32> {
             return removed.and(Err(error));
         }
     };
-    if common.detach {
+    if args.detach {
         return Ok(0);
     }
     let status = foreground::attend(&signals, pid, pidfd?.as_fd(), master)?;
-    if !common.keep {
+    if !args.keep {
         delete_now(&container)?;
     }
     Ok(foreground::exit_code(status))

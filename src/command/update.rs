@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Context, contract};
 use crate::bundle;
-use crate::cli;
+use crate::cli::{self, update::Input};
 use crate::error::Kind;
 use crate::host;
 use crate::spec::Validated;
@@ -19,9 +19,9 @@ pub fn run(context: &Context, args: cli::Update) -> anyhow::Result<()> {
 }
 
 fn story(context: &Context, args: cli::Update) -> anyhow::Result<()> {
-    let raw = match args.resources.as_deref() {
-        Some("-") => bundle::read_json(Path::new("standard input"), std::io::stdin().lock())?,
-        Some(path) => bundle::load_json(Path::new(path))?,
+    let raw = match &args.resources {
+        Some(Input::Stdin) => bundle::read_json(Path::new("standard input"), std::io::stdin().lock())?,
+        Some(Input::File(path)) => bundle::load_json(path)?,
         None => from_flags(&args)?,
     };
     let container = context.find(&args.container_id)?;
@@ -29,11 +29,11 @@ fn story(context: &Context, args: cli::Update) -> anyhow::Result<()> {
     if container.status() == Status::Stopped {
         return Err(Kind::NotRunning.into());
     }
-    let (resources, warnings) = Validated::resources_from(raw, &host::facts())?;
+    let (resources, warnings) = Validated::resources_from(raw.clone(), &host::facts())?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    container.backend.update(&container.record, &resources)
+    container.backend.update(&container.record, &resources, &raw)
 }
 
 /// The flags as the JSON that they stand for.

@@ -62,7 +62,7 @@ fn escaped(text: &str) -> String {
 }
 
 /// RFC 3339 in UTC with seconds.
-pub(super) fn timestamp(time: SystemTime) -> String {
+pub fn timestamp(time: SystemTime) -> String {
     let seconds = time
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());

@@ -11,7 +11,8 @@ use libcontainer::network::cidr::CidrAddress;
 use libcontainer::network::network_device::dev_change_net_namespace;
 use libcontainer::user_ns::UserNamespaceConfig;
 use nix::unistd::Pid;
-use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use oci_spec::runtime::{Linux, LinuxNamespaceType, Spec};
+use serde_json::Value;
 
 use super::channel::{self, End, Go, Report};
 use super::init::{Init, has_host_hooks};
@@ -21,6 +22,7 @@ use crate::backend::{CreateOptions, Creation};
 use crate::process::Setup;
 use crate::rootfs::{Facts, Plan};
 use crate::seccomp::Program;
+use crate::seccomp::notify::Listener;
 use crate::spec::Validated;
 use crate::state::{ContainerDir, Lock, ProcessId, Record, Status};
 use crate::{console, hooks, process};
@@ -77,16 +79,23 @@ pub fn create(
         None => None,
     };
     let setup = setup(record, spec, &namespaces, &options)?;
-    let plan = Plan::new(typed, &record.bundle, &facts(record, &namespaces, &setup))?;
+    let plan = Plan::new(typed, &record.bundle, &facts(record, &namespaces))?;
     let resources = typed.linux().as_ref().and_then(|l| l.resources().as_ref());
-    record.cgroup.create()?;
-    record.cgroup.apply(resources)?;
+    record.cgroup.create(resources)?;
+    let limits_later = record.cgroup.needs_process_first();
+    if !limits_later {
+        apply_limits(record, spec)?;
+    }
     let rootfs = plan.prepare()?;
     let listener = listen(dir.path()).context("make start socket")?;
     let waiting = dir.hold_waiting_lock()?;
     let (ours, theirs) = channel::pair()?;
 
-    let cgroup = record.cgroup.into_fd();
+    let cgroup = record.cgroup.into_fd()?;
+    let gate = match limits_later {
+        true => None,
+        false => Some(record.cgroup.gate(cgroup.is_some())?),
+    };
     let joined = namespaces.need_helper();
     let state = record.oci_state(Status::Creating, None);
     let our_end = ours.as_fd().as_raw_fd();
@@ -98,16 +107,17 @@ pub fn create(
             namespaces: &namespaces,
             joined,
             rootfs,
-            setup: setup.clone(),
+            setup: &setup,
             state,
             console,
             listener,
             channel: theirs,
             no_pivot: options.no_pivot,
+            gate,
         }
         .run()
     })?;
-    serve(dir, record, typed, Parts {
+    serve(dir, record, spec, Parts {
         spawned,
         waiting,
         ours,
@@ -131,9 +141,10 @@ struct Parts {
 fn serve(
     dir: &ContainerDir,
     record: &mut Record,
-    spec: &Spec,
+    validated: &Validated,
     parts: Parts,
 ) -> anyhow::Result<Built> {
+    let spec = validated.spec();
     let pid = parts.spawned.pid;
     let init = ProcessId::of(pid.as_raw()).context("container process ended unexpectedly")?;
     let built = Built {
@@ -143,7 +154,10 @@ fn serve(
     };
     record.init = Some(init);
     dir.save(record)?;
-    record.cgroup.join(pid.as_raw())?;
+    if record.cgroup.needs_process_first() {
+        record.cgroup.join(pid.as_raw())?;
+        apply_limits(record, validated)?;
+    }
     if let Some(mapping) = &parts.mapping {
         write_mappings(mapping, pid).context("linux.uidMappings: write mappings")?;
     }
@@ -158,7 +172,7 @@ fn serve(
         Report::Ready => {}
         other => anyhow::bail!("container process sent an unexpected message: {other:?}"),
     }
-    parts.setup.from_host(pid.as_raw())?;
+    parts.setup.from_host(pid)?;
     drop(parts.waiting);
     drop(parts.namespaces);
     Ok(built)
@@ -177,17 +191,63 @@ fn setup(
         Some(filter) => Some(Program::load_or_compile(filter, options.filter_cache.as_deref())?),
         None => None,
     };
+    let settings = process_options(record, namespaces, options.preserve_fds, program, linux)?;
     let settings = process::Options {
         init: true,
-        userns: namespaces.is_separate(LinuxNamespaceType::User),
         no_new_keyring: options.no_new_keyring,
-        preserve_fds: options.preserve_fds,
-        id: record.id.clone(),
-        seccomp: program,
-        state: record.oci_state(Status::Creating, None),
-        ..process::Options::probe()
+        ..settings
     };
-    Ok(Setup::new(process, linux, settings)?)
+    let raw = spec.raw().get("process").unwrap_or(&Value::Null);
+    Ok(Setup::new(process, raw, linux, settings)?)
+}
+
+/// What init and processes of `exec` have in common.
+fn process_options(
+    record: &Record,
+    namespaces: &Namespaces,
+    preserve_fds: u32,
+    program: Option<Program>,
+    linux: Option<&Linux>,
+) -> anyhow::Result<process::Options> {
+    let userns = namespaces.is_separate(LinuxNamespaceType::User);
+    common_options(record, userns, preserve_fds, program, linux)
+}
+
+/// The options that don't depend on whether the process is the first one.
+pub fn common_options(
+    record: &Record,
+    userns: bool,
+    preserve_fds: u32,
+    program: Option<Program>,
+    linux: Option<&Linux>,
+) -> anyhow::Result<process::Options> {
+    let filter = linux.and_then(|l| l.seccomp().as_ref());
+    let listener = match (&program, filter.and_then(|f| f.listener_path().as_ref())) {
+        (Some(program), Some(path)) if program.notifies() => Some(Listener::connect(path)?),
+        _ => None,
+    };
+    Ok(process::Options {
+        userns,
+        preserve_fds,
+        listen_fds: process::listen_fds(std::process::id(), |name| std::env::var(name).ok()),
+        id: record.id.clone(),
+        lsm: process::Lsm::detect(),
+        seccomp: program,
+        listener,
+        ..process::Options::default()
+    })
+}
+
+fn apply_limits(record: &Record, spec: &Validated) -> anyhow::Result<()> {
+    let typed = spec.spec().linux().as_ref().and_then(|l| l.resources().as_ref());
+    let Some(resources) = typed else {
+        return Ok(());
+    };
+    let raw = spec.raw().pointer("/linux/resources").unwrap_or(&Value::Null);
+    for warning in record.cgroup.apply(resources, raw)? {
+        tracing::warn!("{}: {}", warning.json, warning.reason);
+    }
+    Ok(())
 }
 
 /// Binds relative to the directory: the whole path may be longer than a socket address can be.
@@ -257,13 +317,13 @@ fn run_host_hooks(record: &Record, spec: &Spec, built: &Built) -> anyhow::Result
     Ok(())
 }
 
-fn facts(record: &Record, namespaces: &Namespaces, setup: &Setup) -> Facts {
+fn facts(record: &Record, namespaces: &Namespaces) -> Facts {
     Facts {
         userns: namespaces.is_separate(LinuxNamespaceType::User),
         mount_ns: namespaces.is_separate(LinuxNamespaceType::Mount),
         cgroup_ns: namespaces.is_separate(LinuxNamespaceType::Cgroup),
-        unified: record.cgroup.is_unified(),
-        selinux: setup.host_labels().selinux,
-        own_cgroup: record.cgroup.host_path(),
+        unified: record.cgroup.setup() == crate::cgroup::Setup::Unified,
+        selinux: process::Lsm::detect().selinux,
+        own_cgroup: record.cgroup.path().map(Into::into),
     }
 }

@@ -7,23 +7,29 @@ use std::os::unix::net::UnixStream;
 
 use anyhow::Context;
 use nix::libc;
+use serde_json::Value;
 
 use super::channel::{self, End, Go, Report};
+use super::create::common_options;
 use super::init::become_mapped_root;
 use super::spawn::{Spawned, kill_and_reap};
 use crate::backend::{ExecRequest, Running};
-use crate::process::{self, Setup};
+use crate::cgroup::SubCgroup;
+use crate::process::Setup;
 use crate::seccomp::Program;
+use crate::seccomp::notify::container_process_state;
 use crate::spec::Validated;
 use crate::state::{Record, Status};
 use crate::sys::clone::{CloneArgs, Cloned, clone3, exit_now, pidfd_open, setns};
 use crate::{console, error};
 
 /// What the new process needs to know.
-struct Tenant {
+struct Tenant<'a> {
     target: Target,
-    setup: Setup,
+    setup: &'a Setup,
     console: Option<UnixStream>,
+    state: Value,
+    metadata: Option<String>,
     size: Option<(u16, u16)>,
     uid: u32,
     channel: End,
@@ -39,22 +45,22 @@ struct Target {
 }
 
 /// Runs a process; returns once its execve has succeeded.
-pub fn exec(record: &Record, config: &Validated, job: ExecRequest) -> anyhow::Result<Running> {
+pub fn exec(record: &Record, config: &Validated, mut job: ExecRequest) -> anyhow::Result<Running> {
     let target = Target::open(record)?;
     let setup = setup(record, config, &target, &job)?;
     let (ours, theirs) = channel::pair()?;
-    let cgroup = if job.cgroups.is_empty() {
-        record.cgroup.into_fd()
-    } else {
-        None
-    };
+    let sub = SubCgroup::parse(&job.cgroups)?;
+    setup.pin_before_cgroup()?;
+    let cgroup = record.cgroup.into_fd_below(&sub).unwrap_or(None);
     enter_pid_namespace(&target)?;
     let tenant = Tenant {
         target,
-        setup: setup.clone(),
+        setup: &setup,
         size: job.process.console_size().map(super::init::console_size),
         uid: job.process.user().uid(),
-        console: job.console,
+        console: job.console.take(),
+        state: record.oci_state(Status::Running, record.init.map(|init| init.pid)),
+        metadata: listener_metadata(config),
         channel: theirs,
     };
     let args = CloneArgs {
@@ -73,7 +79,7 @@ pub fn exec(record: &Record, config: &Validated, job: ExecRequest) -> anyhow::Re
             exit_now(tenant.run())
         }
     };
-    match attend(record, &spawned, &ours, &setup, &job.cgroups) {
+    match attend(record, &spawned, &ours, &setup, &job) {
         Ok(()) => Ok(Running {
             pid: spawned.pid.as_raw(),
             pidfd: spawned.pidfd,
@@ -90,20 +96,21 @@ fn attend(
     spawned: &Spawned,
     channel: &End,
     setup: &Setup,
-    cgroups: &[String],
+    job: &ExecRequest,
 ) -> anyhow::Result<()> {
     let pid = spawned.pid.as_raw();
-    if cgroups.is_empty() {
-        record.cgroup.join(pid)?;
+    if job.cgroups.is_empty() {
+        let init = record.init.map_or(0, |init| init.pid);
+        record.cgroup.join_beside(pid, init)?;
     } else {
-        record.cgroup.join_sub(pid, cgroups)?;
+        record.cgroup.join_sub(pid, &SubCgroup::parse(&job.cgroups)?)?;
     }
     channel.send(&Go::to(pid))?;
     match channel.await_report()? {
         Report::Ready => {}
         other => anyhow::bail!("container process sent an unexpected message: {other:?}"),
     }
-    setup.from_host(pid)?;
+    setup.from_host(spawned.pid)?;
     channel.send(&Go::default())?;
     channel.await_exec()?;
     Ok(())
@@ -120,18 +127,9 @@ fn setup(
         Some(filter) => Some(Program::load_or_compile(filter, job.filter_cache.as_deref())?),
         None => None,
     };
-    let options = process::Options {
-        init: false,
-        userns: target.joins_user,
-        // The caller's session keyring is not for the container.
-        no_new_keyring: false,
-        preserve_fds: job.preserve_fds,
-        id: record.id.clone(),
-        seccomp: program,
-        state: record.oci_state(Status::Running, record.init.map(|init| init.pid)),
-        ..process::Options::probe()
-    };
-    Ok(Setup::new(&job.process, linux, options)?)
+    let options =
+        common_options(record, target.joins_user, job.preserve_fds, program, linux)?;
+    Ok(Setup::new(&job.process, &job.raw, linux, options)?)
 }
 
 /// Only children enter a joined pid namespace, so the command does it itself before the clone.
@@ -169,6 +167,12 @@ impl Target {
     }
 }
 
+fn listener_metadata(config: &Validated) -> Option<String> {
+    let linux = config.spec().linux().as_ref();
+    let filter = linux.and_then(|l| l.seccomp().as_ref());
+    filter.and_then(|f| f.listener_metadata().clone())
+}
+
 fn different_namespaces(pid: i32) -> anyhow::Result<i32> {
     use std::os::unix::fs::MetadataExt;
     let kinds = [
@@ -196,12 +200,12 @@ fn different_namespaces(pid: i32) -> anyhow::Result<i32> {
     Ok(flags)
 }
 
-impl Tenant {
+impl Tenant<'_> {
     fn run(self) -> i32 {
         let channel = self.channel.as_fd().try_clone_to_owned();
         let Err(error) = self.become_process();
         if let Ok(channel) = channel {
-            End::from(channel).fail(&error::one_line(error.as_ref()));
+            End::from(channel).fail(&error::one_line(&error));
         }
         1
     }
@@ -217,7 +221,11 @@ impl Tenant {
             console::become_stdio(&pty.slave)?;
         }
         console::give_stdio_to(self.uid);
-        let ready = self.setup.clone().prepare(go.pid)?;
+        let mut ready = self.setup.prepare()?;
+        if ready.wants_container_state() {
+            let metadata = self.metadata.as_deref();
+            ready.container_state(container_process_state(&self.state, go.pid, metadata));
+        }
         self.channel.send(&Report::Ready)?;
         self.channel.await_go()?;
         Err(ready.exec().into())

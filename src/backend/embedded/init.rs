@@ -18,9 +18,11 @@ use serde_json::Value;
 
 use super::channel::{End, Go, Report};
 use super::namespaces::Namespaces;
+use crate::cgroup::Gate;
 use crate::console;
 use crate::process::Setup;
 use crate::rootfs::Prepared;
+use crate::seccomp::notify::container_process_state;
 use crate::sys::clone::exit_now;
 
 /// Everything that init was given by the command that made it.
@@ -34,7 +36,7 @@ pub struct Init<'a> {
     /// The mounts, made ready on the host's side.
     pub rootfs: Prepared,
     /// The user's process.
-    pub setup: Setup,
+    pub setup: &'a Setup,
     /// For the state on a hook's standard input; `status` and `pid` are filled in here.
     pub state: Value,
     /// The caller's console socket.
@@ -45,6 +47,8 @@ pub struct Init<'a> {
     pub channel: End,
     /// `--no-pivot`.
     pub no_pivot: bool,
+    /// Doors into the cgroups that the clone didn't lead to.
+    pub gate: Option<Gate>,
 }
 
 impl Init<'_> {
@@ -53,19 +57,29 @@ impl Init<'_> {
         let channel = self.channel.as_fd().try_clone_to_owned();
         let Err(error) = self.become_container();
         if let Ok(channel) = channel {
-            End::from(channel).fail(&crate::error::one_line(error.as_ref()));
+            End::from(channel).fail(&crate::error::one_line(&error));
         }
         1
     }
 
     fn become_container(mut self) -> anyhow::Result<Infallible> {
         let go = self.channel.await_go()?;
+        if let Some(gate) = self.gate.take() {
+            gate.enter()?;
+        }
         self.enter()?;
         self.build(&go)?;
         self.channel_through_hooks()?;
         self.rootfs.pivot(self.no_pivot)?;
         self.finish_root()?;
-        let ready = self.setup.prepare(go.pid)?;
+        let mut ready = self.setup.prepare()?;
+        if ready.wants_container_state() {
+            ready.container_state(container_process_state(
+                &self.state,
+                go.pid,
+                self.listener_metadata(),
+            ));
+        }
         self.channel.send(&Report::Ready)?;
         self.channel.await_go()?;
         drop(self.channel);
@@ -75,7 +89,7 @@ impl Init<'_> {
         let outcome = start_hooks(self.spec.hooks().as_ref(), &self.state, ready.environment())
             .and_then(|()| Err(ready.exec().into()));
         if let Err(error) = &outcome {
-            knock.fail(&crate::error::one_line(error.as_ref()));
+            knock.fail(&crate::error::one_line(&error));
             // The failure is told: nobody waits on the other channel any more.
             exit_now(1);
         }
@@ -152,11 +166,19 @@ impl Init<'_> {
         let linux = self.spec.linux().as_ref();
         let sysctls = linux.and_then(|l| l.sysctl().as_ref());
         for (key, value) in sysctls.into_iter().flatten() {
-            let path = Path::new("/proc/sys").join(sysctl_path(key));
+            let file = crate::spec::sysctl::file(key)
+                .with_context(|| format!("linux.sysctl: `{key}` is no key"))?;
+            let path = Path::new("/proc/sys").join(file);
             std::fs::write(&path, value)
                 .with_context(|| format!("linux.sysctl: set `{key}` to `{value}`"))?;
         }
         Ok(())
+    }
+
+    fn listener_metadata(&self) -> Option<&str> {
+        let linux = self.spec.linux().as_ref();
+        let filter = linux.and_then(|l| l.seccomp().as_ref());
+        filter.and_then(|f| f.listener_metadata().as_deref())
     }
 
     fn channel_through_hooks(&self) -> anyhow::Result<()> {
@@ -203,22 +225,6 @@ pub fn has_host_hooks(hooks: &Hooks) -> bool {
     [hooks.prestart(), hooks.create_runtime()]
         .iter()
         .any(|list| list.as_ref().is_some_and(|l| !l.is_empty()))
-}
-
-/// `kernel.shm_rmid_forced` → `kernel/shm_rmid_forced`. A key with slashes keeps them, and its
-/// dots are then parts of names (`net/ipv4/conf/eth0.1/forwarding`), as in sysctl(8).
-fn sysctl_path(key: &str) -> String {
-    match key.find(['.', '/']) {
-        Some(first) if key.as_bytes().get(first) == Some(&b'/') => key.to_owned(),
-        _ => key
-            .chars()
-            .map(|c| match c {
-                '.' => '/',
-                '/' => '.',
-                other => other,
-            })
-            .collect(),
-    }
 }
 
 /// Root of the user namespace, or whatever the mapping has instead of it.
@@ -273,19 +279,3 @@ fn with_status(state: &Value, status: &str) -> Value {
 }
 
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sysctl_keys_become_paths_as_sysctl_8_has_it() {
-        let table = [
-            ("kernel.shm_rmid_forced", "kernel/shm_rmid_forced"),
-            ("net/ipv4/conf/eth0.1/forwarding", "net/ipv4/conf/eth0.1/forwarding"),
-            ("net.ipv4.conf.eth0/1.forwarding", "net/ipv4/conf/eth0.1/forwarding"),
-        ];
-        for (key, path) in table {
-            assert_eq!(sysctl_path(key), path);
-        }
-    }
-}

@@ -88,7 +88,7 @@ fn help(
 ) -> ! {
     let made = namespaces
         .join_all()
-        .map_err(|error| crate::error::one_line(&error))
+        .map_err(|error| crate::error::one_line(&error.into()))
         .and_then(|()| {
             clone3(CloneArgs {
                 sibling: true,
