@@ -30,7 +30,14 @@ function one_line(text) {
     return text
 }
 
+# Writes the last assertion, which waits for a diagnostic block that may say why it failed.
+function settle() {
+    if (verdict != "") emit(verdict, text)
+    verdict = ""
+}
+
 function document_ends() {
+    settle()
     if (!in_document) return
     if (plan == "") emit("not ok", "no plan: the test ended early, after " assertions " assertions")
     else if (plan != assertions) emit("not ok", "a plan of " plan " but " assertions " assertions")
@@ -48,8 +55,10 @@ function inner_run(stdout, stderr,    lines, n, i, planned) {
 
 function block_ends() {
     in_block = 0
+    if (error != "" && orphan) emit("not ok", "complaint: " one_line(error))
+    else if (error != "" && verdict == "not ok") text = text " [" one_line(error ": " stderr) "]"
+    settle()
     if (has_stdout) inner_run(stdout, stderr)
-    if (orphan && error != "") emit("not ok", "complaint: " one_line(error))
     orphan = 1
 }
 
@@ -75,12 +84,12 @@ $0 == "  ---" {
 }
 /^1\.\.[0-9]+$/ { plan = substr($0, 4) + 0; next }
 /^(not )?ok [0-9]+/ {
+    settle()
     assertions++
     orphan = 0
     text = $0
     sub(/^(not )?ok /, "", text)
-    if (text ~ / # (SKIP|TODO)/) emit("skip", text)
-    else emit(/^ok/ ? "ok" : "not ok", text)
+    verdict = text ~ / # (SKIP|TODO)/ ? "skip" : /^ok/ ? "ok" : "not ok"
     next
 }
 END {
