@@ -14,7 +14,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use common::bundle::process;
-use common::command::{cmd, detach, feed, run, sh, start};
+use common::command::{cmd, detach, feed, limited, run, sh, start};
 use common::oci::{Place, Streams, exited, pid_in, reap};
 use common::{alive, cgroup, runc_differs, runtime, wait_until};
 use nix::sys::signal::{Signal, kill};
@@ -453,7 +453,15 @@ fn cgroup_has_process(part: &str) -> bool {
 
 /// conmon and the shim accept one connection and want one descriptor, a pty's master.
 fn receive_master(listener: &UnixListener) -> OwnedFd {
-    let (socket, _) = listener.accept().expect("accept the runtime");
+    listener.set_nonblocking(true).expect("accept without waiting");
+    let mut accepted = None;
+    wait_until("the runtime connects to the console socket", || {
+        accepted = listener.accept().ok();
+        accepted.is_some()
+    });
+    let (socket, _) = accepted.expect("just accepted");
+    socket.set_nonblocking(false).expect("receive with waiting");
+    socket.set_read_timeout(Some(Duration::from_secs(10))).expect("limit the wait");
     let mut name = [0; 4096];
     let mut space = nix::cmsg_space!([RawFd; 4]);
     let mut buffers = [IoSliceMut::new(&mut name)];
@@ -477,6 +485,17 @@ fn own(fd: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
+/// What the terminal's other side writes, line by line, each within ten seconds.
+fn lines_of(master: &OwnedFd) -> impl FnMut() -> String {
+    let file = fs::File::from(master.try_clone().expect("duplicate the master"));
+    let (send, receive) = std::sync::mpsc::channel();
+    std::thread::spawn(move || BufReader::new(file).lines().map_while(Result::ok).try_for_each(|l| send.send(l)));
+    move || {
+        let line = receive.recv_timeout(Duration::from_secs(10)).expect("a line from the terminal");
+        line.trim_end().to_owned()
+    }
+}
+
 /// Rows and columns, asked of the master.
 fn size_of(master: &OwnedFd) -> String {
     let fd = master.try_clone().expect("duplicate the master");
@@ -497,9 +516,8 @@ fn console_socket_gets_one_master_of_the_asked_size() {
     run(command.arg("c")).ok();
     let master = receive_master(&listener);
     assert_eq!(size_of(&master), "31 97");
-    let mut lines = BufReader::new(fs::File::from(master.try_clone().unwrap())).lines();
+    let mut line = lines_of(&master);
     place.run(&["start", "c"]).ok();
-    let mut line = || lines.next().unwrap().unwrap().trim_end().to_owned();
     assert!(line().starts_with("/dev/"), "the container's tty has a name");
     assert_eq!(line(), "31 97");
     let fd = master.try_clone().unwrap();
@@ -526,10 +544,9 @@ fn exec_with_a_console_socket() {
     command.arg(&file).arg("--pid-file").arg(&pid_file).arg("--console-socket").arg(&socket);
     run(command.arg("c")).ok();
     let master = receive_master(&listener);
-    let mut line = String::new();
-    BufReader::new(fs::File::from(master)).read_line(&mut line).unwrap();
+    let size = lines_of(&master)();
     if !runc_differs("consoleSize is not applied to an exec'd process's terminal") {
-        assert_eq!(line.trim_end(), "20 70");
+        assert_eq!(size, "20 70");
     }
     let pid = pid_in(&pid_file);
     assert_eq!(reap(pid), exited(pid, 4));
@@ -601,7 +618,7 @@ fn exec_detached_with_process_and_pid_file() {
     let mut command = place.cmd(&["exec", "--process"]);
     command.arg(&file).arg("--detach").arg("--pid-file").arg(&pid_file).arg("c");
     let streams = Streams::give(&mut command);
-    assert!(command.status().unwrap().success());
+    limited(&mut command);
     drop(command);
     let pid = pid_in(&pid_file);
     let ns = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/pid")).unwrap();
@@ -644,7 +661,7 @@ fn exec_as_conmon_rs_does() {
     let mut command = cmd(runtime());
     command.args([&root, &root, "exec", "-d", &pid_flag, "c", "sh", "-c", "echo $COLOUR $(pwd) $(id -u); exit 3"]);
     let streams = Streams::give(&mut command);
-    assert!(command.status().unwrap().success());
+    limited(&mut command);
     drop(command);
     assert_eq!(streams.stdout.text(), "green /home/user 1000\n");
     let pid = pid_in(&pid_file);

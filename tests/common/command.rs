@@ -2,6 +2,7 @@
 //! It must not interpret what a command printed.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -113,10 +114,23 @@ pub fn feed(command: &mut Command, input: &[u8]) -> Output {
 /// Runs a command whose child lives on and would keep pipes open; panics unless it succeeds.
 #[track_caller]
 pub fn detach(command: &mut Command) {
+    limited(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()));
+}
+
+/// Runs a command whose stdio the test has arranged itself; panics unless it succeeds.
+#[track_caller]
+pub fn limited(command: &mut Command) {
+    let status = status(command);
+    assert!(status.success(), "`{}`: {status}", line(command));
+}
+
+/// The exit status of a command whose stdio the test has arranged itself.
+#[track_caller]
+pub fn status(command: &mut Command) -> ExitStatus {
     let line = line(command);
-    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let status = quiet.status().unwrap_or_else(|e| panic!("start `{line}`: {e}"));
-    assert!(status.success(), "`{line}`: {status}");
+    let child = command.process_group(0).spawn().unwrap_or_else(|e| panic!("start `{line}`: {e}"));
+    let mut running = Running { child, line, stdout: reader(None::<File>), stderr: reader(None::<File>) };
+    wait(&mut running, LIMIT)
 }
 
 /// A command that runs, its output being read.

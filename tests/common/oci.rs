@@ -114,7 +114,7 @@ impl Place {
         let mut command = self.cmd(&["create", "--bundle"]);
         command.arg(&bundle.dir).arg("--pid-file").arg(&pid_file).arg(id);
         let streams = Streams::give(&mut command);
-        let status = command.status().expect("run `create`");
+        let status = super::command::status(&mut command);
         drop(command);
         if !status.success() {
             panic!("create `{id}`: {status}: {}", streams.stderr.text());
