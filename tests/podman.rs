@@ -14,7 +14,7 @@ use common::command::{Output, feed, run, sh, start};
 use common::image::sha256;
 use common::lacks::lacks;
 use common::sandbox::Sandbox;
-use common::{alive, backend_flags, cgroup, image, runtime, runtime_name, unique, wait_until};
+use common::{alive, backend_flags, cgroup, image, runc_differs, runtime, runtime_name, unique, wait_until};
 use serde_json::{Value, json};
 
 struct Podman {
@@ -299,9 +299,9 @@ fn devices() {
 
 #[test]
 fn sysctl_and_ulimit() {
-    let script = "cat /proc/sys/kernel/msgmax /proc/sys/net/ipv4/ip_default_ttl; ulimit -n; ulimit -p";
+    let script = "cat /proc/sys/kernel/msgmax /proc/sys/net/ipv4/ip_default_ttl; ulimit -n; awk '/Max processes/ {print $3, $4}' /proc/self/limits";
     let flags = ["--sysctl", "kernel.msgmax=12345", "--sysctl", "net.ipv4.ip_default_ttl=33", "--ulimit", "nofile=512:512", "--ulimit", "nproc=900:900"];
-    assert_eq!(once(&flags, &["sh", "-c", script]).ok().stdout, "12345\n33\n512\n900\n");
+    assert_eq!(once(&flags, &["sh", "-c", script]).ok().stdout, "12345\n33\n512\n900 900\n");
 }
 
 #[test]
@@ -505,24 +505,26 @@ fn memory_pids_and_cpu_limits_reach_the_cgroup() {
 }
 
 #[test]
-fn out_of_memory_is_told() {
+fn the_memory_limit_kills() {
     if lacks("memory-controller") {
         return;
     }
-    let c = Stays::make("create", &["--memory", "16m", "--memory-swap", "16m"], "head -c 100000000 /dev/zero | tail -c 90000000 | wc -c; exit 1");
-    c.call(&["start"]).ok();
-    assert_ne!(c.wait(), "0");
-    wait_until("OOMKilled", || c.inspect(".State.OOMKilled") == "true" || c.logs().contains("Killed") || !c.inspect(".State.ExitCode").is_empty());
+    let grow = "x=0123456789; while :; do x=$x$x; done";
+    let c = Stays::run(&["--memory", "16m", "--memory-swap", "16m"], grow);
+    // `.State.OOMKilled` is conmon's, which hears nothing from cgroup v1 on Linux 6.18.
+    assert_eq!(c.wait(), "137");
 }
 
 #[test]
 fn update_of_a_running_container() {
-    if lacks("podman-update") {
-        return;
+    let c = Stays::run(&["--cpu-shares", "512"], FOREVER);
+    call(&["update", "--cpus", "0.25", &c.name]).ok();
+    let quota = cgroup::value(c.pid(), "cpu", "cpu.cfs_quota_us", "cpu.max");
+    assert!(["25000", "25000 100000"].contains(&quota.as_str()), "{quota}");
+    if !lacks("memory-controller") {
+        call(&["update", "--memory", "96m", &c.name]).ok();
+        assert_eq!(cgroup::value(c.pid(), "memory", "memory.limit_in_bytes", "memory.max"), "100663296");
     }
-    let c = Stays::run(&["--pids-limit", "50"], FOREVER);
-    call(&["update", "--pids-limit", "60", &c.name]).ok();
-    assert_eq!(cgroup::value(c.pid(), "pids", "pids.max", "pids.max"), "60");
 }
 
 // --- volumes ---
@@ -573,7 +575,8 @@ fn private_volumes_keep_mounts_inside() {
 
 #[test]
 fn idmapped_volume() {
-    if lacks("podman-idmap") {
+    // Option `idmap` without mappings of its own: those of the user namespace (config.md, mounts).
+    if runc_differs("the mount option `idmap` is taken for data and dropped without a word") {
         return;
     }
     let dir = podman().sandbox.mkdir(&unique("idmap"));

@@ -51,16 +51,16 @@ pub fn tar(dir: &Path, file: &Path) {
     run(cmd("tar").arg("-C").arg(dir).arg("-cf").arg(file).arg(".")).ok();
 }
 
-/// Makes an OCI image archive named `name` from a directory, what `ctr image import` reads.
+/// Makes an OCI image archive named `name` that runs `command`, from a directory: what `ctr image import` reads.
 /// Layout: <https://github.com/opencontainers/image-spec/blob/v1.1.0/image-layout.md>
-pub fn oci_archive(rootfs: &Path, work: &Path, name: &str) -> PathBuf {
+pub fn oci_archive(rootfs: &Path, work: &Path, name: &str, command: &[&str]) -> PathBuf {
     let blobs = work.join("blobs/sha256");
     fs::create_dir_all(&blobs).expect("make the blob directory");
     let layer_file = work.join("layer");
     tar(rootfs, &layer_file);
     let layer = put(&blobs, &fs::read(&layer_file).expect("read the layer"));
     fs::remove_file(&layer_file).expect("remove the layer's first copy");
-    let config = put_json(&blobs, &image_config(&layer));
+    let config = put_json(&blobs, &image_config(&layer, command));
     let manifest = put_json(&blobs, &manifest(&config, &layer));
     fs::write(work.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).expect("write oci-layout");
     let mut entry = descriptor(&manifest, "application/vnd.oci.image.manifest.v1+json");
@@ -72,11 +72,11 @@ pub fn oci_archive(rootfs: &Path, work: &Path, name: &str) -> PathBuf {
     archive
 }
 
-fn image_config(layer: &Blob) -> Value {
+fn image_config(layer: &Blob, command: &[&str]) -> Value {
     json!({
         "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
         "os": "linux",
-        "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"]},
+        "config": {"Env": ["PATH=/bin"], "Cmd": command},
         "rootfs": {"type": "layers", "diff_ids": [layer.digest]},
     })
 }

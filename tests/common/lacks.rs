@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::command::{cmd, run, sh};
+use super::command::sh;
 
 struct Lack {
     key: &'static str,
@@ -13,16 +13,6 @@ struct Lack {
 }
 
 const TABLE: &[Lack] = &[
-    Lack {
-        key: "podman-idmap",
-        reason: "podman before 4.4 hands `:idmap` to crun only in crun's own annotation form, not as OCI uidMappings",
-        missing: || !podman_at_least(5, 0),
-    },
-    Lack {
-        key: "podman-update",
-        reason: "podman has `update` since 4.3 for crun on cgroup v2 only, for any runtime since 4.4",
-        missing: || !podman_at_least(4, 4),
-    },
     Lack {
         key: "subuid",
         reason: "`--userns=auto` takes its ranges from the user `containers` in /etc/subuid, which has none here",
@@ -60,13 +50,6 @@ pub fn lacks(key: &str) -> bool {
         println!("NOT RUN HERE: {}", row.reason);
     }
     missing
-}
-
-fn podman_at_least(major: u32, minor: u32) -> bool {
-    let version = run(cmd("podman").arg("--version")).ok().stdout;
-    let number = version.split_whitespace().last().unwrap_or_default();
-    let mut parts = number.split('.').map(|p| p.parse::<u32>().unwrap_or(0));
-    (parts.next(), parts.next()) >= (Some(major), Some(minor))
 }
 
 fn file_has(path: impl AsRef<Path>, text: &str) -> bool {

@@ -14,6 +14,7 @@
 pub mod bundle;
 pub mod cgroup;
 pub mod command;
+pub mod cri;
 pub mod image;
 pub mod lacks;
 pub mod oci;
