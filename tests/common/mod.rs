@@ -1,0 +1,103 @@
+//! What every caller's test shares: the runtime under test, a private place that is cleaned up
+//! however the test ends, commands with a time limit, a small image, a view of the cgroups.
+//! It must not know any caller: what belongs to podman or containerd stands in its own test file.
+//!
+//! Two variables choose what is tested; the tests are the same for all of it.
+//!
+//! | variable | meaning | default |
+//! |---|---|---|
+//! | `PXRUN_BIN` | the runtime under test | the `pxrun` that cargo built for this test |
+//! | `PXRUN_BACKEND` | asked for by the annotation `dev.pxrun.backend`, where the caller can pass one | none |
+
+#![allow(dead_code, reason = "each test crate uses its own part of this")]
+
+pub mod bundle;
+pub mod cgroup;
+pub mod command;
+pub mod cri;
+pub mod image;
+pub mod lacks;
+pub mod oci;
+pub mod sandbox;
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// The annotation by which a container asks pxrun for a backend.
+pub const BACKEND_ANNOTATION: &str = "dev.pxrun.backend";
+
+/// The runtime under test, absolute.
+pub fn runtime() -> PathBuf {
+    let chosen = std::env::var_os("PXRUN_BIN").map(PathBuf::from);
+    let path = chosen.unwrap_or_else(|| env!("CARGO_BIN_EXE_pxrun").into());
+    path.canonicalize()
+        .unwrap_or_else(|e| panic!("runtime under test {}: {e}", path.display()))
+}
+
+/// The name by which callers know the runtime: its file name.
+pub fn runtime_name() -> String {
+    let path = runtime();
+    let name = path.file_name().expect("the runtime has a file name");
+    name.to_string_lossy().into_owned()
+}
+
+/// The backend that `PXRUN_BACKEND` asks for.
+pub fn backend() -> Option<String> {
+    std::env::var("PXRUN_BACKEND").ok().filter(|b| !b.is_empty())
+}
+
+/// `--annotation dev.pxrun.backend=…` for callers that spell it so; empty without a wish.
+pub fn backend_flags() -> Vec<String> {
+    match backend() {
+        Some(b) => vec!["--annotation".into(), format!("{BACKEND_ANNOTATION}={b}")],
+        None => Vec::new(),
+    }
+}
+
+/// True when the runtime under test is runc 1.1, which is the yardstick but not in every point
+/// right: prints what it does differently, and the caller leaves that point out.
+pub fn runc_differs(what: &str) -> bool {
+    static RUNC: OnceLock<bool> = OnceLock::new();
+    let runc = *RUNC.get_or_init(|| {
+        let version = command::run(command::cmd(runtime()).arg("--version"));
+        version.stdout.starts_with("runc version 1.1")
+    });
+    if runc {
+        println!("LEFT OUT: runc 1.1 differs: {what}");
+    }
+    runc
+}
+
+/// Waits until `done` answers true; panics with `what` after ten seconds.
+#[track_caller]
+pub fn wait_until(what: &str, done: impl FnMut() -> bool) {
+    wait_at_most(Duration::from_secs(10), what, done);
+}
+
+/// Waits until `done` answers true; panics with `what` after `limit`.
+#[track_caller]
+pub fn wait_at_most(limit: Duration, what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + limit;
+    while !done() {
+        assert!(Instant::now() < end, "still waiting after {limit:?}: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Whether the process is there and no zombie.
+pub fn alive(pid: i32) -> bool {
+    // proc_pid_stat(5): the state letter follows the last parenthesis.
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .ok()
+        .and_then(|s| s.rsplit(") ").next().map(|rest| !rest.starts_with('Z')))
+        .unwrap_or(false)
+}
+
+/// A name that no other test of this machine uses.
+pub fn unique(prefix: &str) -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{prefix}-{}-{n}", std::process::id())
+}
