@@ -152,12 +152,23 @@ impl Drop for Real {
 
 /// Runs an ignored test of this binary in a mount namespace whose `/sys/fs/cgroup` is cgroup2.
 pub fn in_v2_view(test: &str) {
-    let script = "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup \
-                  && exec \"$0\" --exact \"$1\" --ignored --nocapture";
+    rerun(test, true, &[]);
+}
+
+/// Runs an ignored test of this binary in a process of its own, with `environment`, and in the
+/// version 2 view if `v2`.
+pub fn rerun(test: &str, v2: bool, environment: &[(&str, &str)]) {
+    let view = if v2 {
+        "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup &&"
+    } else {
+        ""
+    };
+    let script = format!("{view} exec \"$0\" --exact \"$1\" --ignored --nocapture");
     let output = Command::new("unshare")
-        .args(["-m", "sh", "-c", script])
+        .args(["-m", "sh", "-c", &script])
         .arg(std::env::current_exe().unwrap())
         .arg(test)
+        .envs(environment.iter().copied())
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
