@@ -29,13 +29,17 @@ impl SubCgroup {
         for value in values {
             let (controllers, path) = match value.split_once(':') {
                 None if values.len() == 1 => ("", value.as_str()),
-                Some((controllers, path)) if !path.contains(':') => (controllers, path),
-                _ => return Err(CgroupError::Escape(value.clone())),
+                None => return Err(bad(value, "must name a controller, being one of several")),
+                Some((_, path)) if path.contains(':') => {
+                    return Err(bad(value, "isn't in the form CONTROLLER:PATH"));
+                }
+                Some(parts) => parts,
             };
-            let below = below(path).ok_or_else(|| CgroupError::Escape(value.clone()))?;
+            let below =
+                below(path).ok_or_else(|| bad(value, "isn't below the container's cgroup"))?;
             for controller in controllers.split(',') {
                 if paths.insert(controller.to_owned(), below.clone()).is_some() {
-                    return Err(CgroupError::Escape(value.clone()));
+                    return Err(bad(value, "names a controller for the second time"));
                 }
             }
         }
@@ -51,6 +55,13 @@ impl SubCgroup {
             Some(below) => hierarchy.dir.join(below),
             None => hierarchy.dir.clone(),
         }
+    }
+}
+
+fn bad(value: &str, reason: &'static str) -> CgroupError {
+    CgroupError::SubCgroup {
+        value: value.to_owned(),
+        reason,
     }
 }
 
@@ -198,7 +209,10 @@ impl Cgroup {
     fn check(&self, sub: &SubCgroup) -> Result<()> {
         for controller in sub.paths.keys().filter(|name| !name.is_empty()) {
             if self.v1(controller).is_none() {
-                return Err(CgroupError::Escape(controller.clone()));
+                return Err(bad(
+                    controller,
+                    "names a controller that the container has no cgroup of",
+                ));
             }
         }
         Ok(())
