@@ -123,10 +123,10 @@ impl<'a> Applier<'a> {
     }
 
     fn devices(&mut self, update: bool) -> Result<()> {
-        let rules = self.resources.devices().as_deref().unwrap_or_default();
-        match devices::apply(self.cgroup, rules, update) {
+        let rules = devices::rules(self.resources.devices().as_deref().unwrap_or_default())?;
+        match devices::apply(self.cgroup, &rules, update) {
             // Also the case of a user namespace: device filters belong to the first one.
-            Err(error) if self.cgroup.rootless && !matches!(error, CgroupError::Limit { .. }) => {
+            Err(error) if self.cgroup.rootless => {
                 tracing::debug!("{error}");
                 self.warn(DEVICES);
                 Ok(())
@@ -221,7 +221,8 @@ fn explain(json: &str, controller: &str, dir: &Path, error: CgroupError) -> Cgro
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::cgroup::testing::FakeHost;
+    use crate::cgroup::Host;
+    use crate::cgroup::testing::{FakeHost, Real, Runc, in_v2_view};
 
     /// Applies `json` to a cgroup with `files`, and gives the texts of the files named in `read`.
     pub fn golden(fake: &FakeHost, files: &[&str], json: &str) -> Result<Vec<(String, String)>> {
@@ -304,6 +305,20 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_user_without_rights_gets_no_filter_but_still_no_nonsense() {
+        let fake = FakeHost::legacy(&["cpu"]);
+        let mut cgroup = fake.cgroup(&[]);
+        let apply = |cgroup: &Cgroup, json| {
+            cgroup.apply(&serde_json::from_str(json).unwrap(), &Value::Null)
+        };
+        let deny = r#"{"devices":[{"allow":false,"access":"rwm"}]}"#;
+        assert!(apply(&cgroup, deny).is_err());
+        cgroup.rootless = true;
+        assert_eq!(apply(&cgroup, deny).unwrap(), [DEVICES]);
+        assert!(apply(&cgroup, r#"{"devices":[{"allow":false,"access":"x"}]}"#).is_err());
+    }
+
+    #[test]
     fn warned_paths_are_not_errors() {
         let fake = FakeHost::unified();
         let json =
@@ -315,5 +330,119 @@ pub(super) mod tests {
             [PIDS.json, KERNEL.json, KERNEL_TCP.json, HIERARCHY.json]
         );
         assert!(warnings.iter().all(|warning| WARNED.contains(warning)));
+    }
+
+    /// Files whose content is chosen, not counted.
+    fn settings(dir: &Path) -> std::collections::BTreeMap<String, String> {
+        let counted = [
+            "cgroup.procs",
+            "tasks",
+            "stat",
+            "usage",
+            "current",
+            "events",
+            "pressure",
+            "failcnt",
+            "watermark",
+            "slabinfo",
+            "effective",
+            "local",
+            "io_serv",
+            "peak",
+            "cgroup.threads",
+        ];
+        let mut out = std::collections::BTreeMap::new();
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if counted.iter().any(|part| name.contains(part)) {
+                continue;
+            }
+            if let Ok(text) = std::fs::read_to_string(dir.join(&name)) {
+                let mut lines: Vec<_> = text.lines().collect();
+                lines.sort_unstable();
+                out.insert(name, lines.join("\n"));
+            }
+        }
+        out
+    }
+
+    /// The first block device of this machine.
+    fn disk() -> Option<(u64, u64)> {
+        let entry = std::fs::read_dir("/sys/block").ok()?.next()?.ok()?;
+        let text = std::fs::read_to_string(entry.path().join("dev")).ok()?;
+        let (major, minor) = text.trim().split_once(':')?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
+    }
+
+    /// Gives the same resources to a container of runc and to one of ours, and compares all files.
+    fn compare(resources: &Value, except: &[&str]) {
+        let Some(runc) = Runc::start(resources) else {
+            return;
+        };
+        let mut real = Real::planned();
+        let typed = serde_json::from_value(resources.clone()).unwrap();
+        real.cgroup.create(Some(&typed)).unwrap();
+        real.cgroup.apply(&typed, resources).unwrap();
+        real.sleeper();
+        let mut compared = 0;
+        for (ours, theirs) in real.cgroup.hierarchies.iter().zip(&runc.cgroup.hierarchies) {
+            let (ours_all, theirs_all) = (settings(&ours.dir), settings(&theirs.dir));
+            for (name, theirs) in theirs_all {
+                if except.contains(&name.as_str()) {
+                    continue;
+                }
+                // Later runcs dropped the tun device, and so did we.
+                let theirs = theirs.replace("c 10:200 rwm\n", "");
+                assert_eq!(ours_all.get(&name), Some(&theirs), "{name}");
+                compared += 1;
+            }
+        }
+        assert!(compared > 8, "only {compared} files");
+    }
+
+    #[test]
+    fn the_same_files_as_runc() {
+        let mut resources = serde_json::json!({
+            "devices": [
+                {"allow": false, "access": "rwm"},
+                {"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rw"},
+                {"allow": true, "type": "b", "major": 8, "access": "r"},
+            ],
+            "memory": {"limit": 104857600, "swap": 209715200, "reservation": 52428800, "swappiness": 30},
+            "cpu": {"shares": 700, "quota": 30000, "period": 50000, "cpus": "0", "mems": "0"},
+            "pids": {"limit": 55},
+            "blockIO": {"weight": 300},
+        });
+        if let Some((major, minor)) = disk() {
+            let throttle =
+                |rate: u64| serde_json::json!([{"major": major, "minor": minor, "rate": rate}]);
+            resources["blockIO"]["throttleReadBpsDevice"] = throttle(1_000_000);
+            resources["blockIO"]["throttleWriteIOPSDevice"] = throttle(500);
+        }
+        if Host::read().unwrap().setup == Setup::Unified {
+            println!("only version 1 controllers are compared, and this host has none");
+            return;
+        }
+        compare(&resources, &[]);
+        compare(
+            &serde_json::json!({"memory": {"limit": -1}, "pids": {"limit": -1}}),
+            &[],
+        );
+    }
+
+    #[test]
+    #[ignore = "run by `the_same_files_as_runc_on_version_2` in a namespace of its own"]
+    fn v2_view() {
+        let resources = serde_json::json!({
+            "hugepageLimits": [{"pageSize": "2MB", "limit": 4194304}],
+            "unified": {"cgroup.max.depth": "9"},
+        });
+        // runc limits reservations only since 1.2.
+        compare(&resources, &["hugetlb.2MB.rsvd.max"]);
+    }
+
+    #[test]
+    fn the_same_files_as_runc_on_version_2() {
+        in_v2_view("cgroup::apply::tests::v2_view");
     }
 }

@@ -75,7 +75,8 @@ impl Cgroup {
             }
             Err(error) => return Err(error),
         };
-        if !fresh {
+        // systemd's directory is there, with the process that it was made for.
+        if !fresh && self.systemd.is_none() {
             self.check_unused(hierarchy)?;
         }
         if hierarchy.unified && self.setup == Setup::Unified {

@@ -21,7 +21,7 @@ const ALL: u8 = READ | WRITE | MKNOD;
 
 /// A device rule; `None` stands for all.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Rule {
+pub(super) struct Rule {
     allow: bool,
     kind: Option<Kind>,
     major: Option<u32>,
@@ -30,7 +30,7 @@ struct Rule {
 }
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-enum Kind {
+pub(super) enum Kind {
     Block,
     Char,
 }
@@ -59,24 +59,23 @@ const DEFAULTS: [(Kind, Option<u32>, Option<u32>, u8); 10] = [
 
 /// Puts the rules in force; `update` replaces those in force, of a container that may be running.
 ///
-/// With no rule at all, everything but the defaults is denied.
-pub(super) fn apply(cgroup: &Cgroup, given: &[LinuxDeviceCgroup], update: bool) -> Result<()> {
-    let rules = rules(given)?;
+/// With no rule given, everything but the defaults is denied.
+pub(super) fn apply(cgroup: &Cgroup, rules: &[Rule], update: bool) -> Result<()> {
     let Some(hierarchy) = cgroup.main().filter(|_| !cgroup.hierarchies.is_empty()) else {
         // Without cgroups there is no filter; rules that ask for one can't be kept.
-        return refuse_unless_open(given, &rules);
+        return refuse_unless_open(rules);
     };
     match cgroup.setup {
-        Setup::Unified => install(&hierarchy.dir, &rules, update),
+        Setup::Unified => install(&hierarchy.dir, rules, update),
         Setup::Legacy | Setup::Hybrid => match cgroup.v1("devices") {
-            Some(hierarchy) => v1::apply(&hierarchy.dir, &rules, update),
-            None => refuse_unless_open(given, &rules),
+            Some(hierarchy) => v1::apply(&hierarchy.dir, rules, update),
+            None => refuse_unless_open(rules),
         },
     }
 }
 
-fn refuse_unless_open(given: &[LinuxDeviceCgroup], rules: &[Rule]) -> Result<()> {
-    if given.is_empty() || is_open(rules) {
+fn refuse_unless_open(rules: &[Rule]) -> Result<()> {
+    if rules.len() == DEFAULTS.len() || is_open(rules) {
         return Ok(());
     }
     Err(error(
@@ -91,7 +90,8 @@ fn is_open(rules: &[Rule]) -> bool {
     last.is_some_and(|last| rules[last..].iter().all(|rule| rule.allow))
 }
 
-fn rules(given: &[LinuxDeviceCgroup]) -> Result<Vec<Rule>> {
+/// The rules given, checked, and after them those of every container.
+pub(super) fn rules(given: &[LinuxDeviceCgroup]) -> Result<Vec<Rule>> {
     let mut rules = Vec::with_capacity(given.len() + DEFAULTS.len());
     for (index, rule) in given.iter().enumerate() {
         rules.push(parse(index, rule)?);
@@ -194,6 +194,11 @@ mod tests {
     use super::*;
     use crate::cgroup::testing::{FakeHost, Real, in_v2_view};
 
+    /// `apply` with the rules of a JSON text.
+    fn put(cgroup: &Cgroup, json: &str, update: bool) -> Result<()> {
+        apply(cgroup, &rules(&given(json))?, update)
+    }
+
     pub(super) fn given(json: &str) -> Vec<LinuxDeviceCgroup> {
         serde_json::from_str(json).unwrap()
     }
@@ -245,13 +250,9 @@ mod tests {
     fn without_a_controller_only_open_rules_pass() {
         let fake = FakeHost::legacy(&["cpu"]);
         let cgroup = fake.cgroup(&[]);
-        apply(&cgroup, &[], false).unwrap();
-        apply(&cgroup, &given(r#"[{"allow":true,"access":"rwm"}]"#), false).unwrap();
-        let error = apply(
-            &cgroup,
-            &given(r#"[{"allow":false,"access":"rwm"}]"#),
-            false,
-        );
+        put(&cgroup, "[]", false).unwrap();
+        put(&cgroup, r#"[{"allow":true,"access":"rwm"}]"#, false).unwrap();
+        let error = put(&cgroup, r#"[{"allow":false,"access":"rwm"}]"#, false);
         assert!(matches!(error, Err(CgroupError::Limit { .. })));
     }
 
@@ -271,26 +272,16 @@ mod tests {
         let log = "/dev/kmsg";
         let real = Real::created();
         assert!(opens(&real, log), "the machine has no {log}");
-        apply(&real.cgroup, &[], false).unwrap();
+        put(&real.cgroup, "[]", false).unwrap();
         assert!(!opens(&real, log));
         assert!(opens(&real, "/dev/null") && opens(&real, "/dev/urandom"));
         let more = r#"[{"allow":false,"access":"rwm"},
                        {"allow":true,"type":"c","major":1,"minor":11,"access":"r"}]"#;
-        apply(&real.cgroup, &given(more), true).unwrap();
+        put(&real.cgroup, more, true).unwrap();
         assert!(opens(&real, log) && opens(&real, "/dev/null"));
-        apply(
-            &real.cgroup,
-            &given(r#"[{"allow":false,"access":"rwm"}]"#),
-            true,
-        )
-        .unwrap();
+        put(&real.cgroup, r#"[{"allow":false,"access":"rwm"}]"#, true).unwrap();
         assert!(!opens(&real, log));
-        apply(
-            &real.cgroup,
-            &given(r#"[{"allow":true,"access":"rwm"}]"#),
-            true,
-        )
-        .unwrap();
+        put(&real.cgroup, r#"[{"allow":true,"access":"rwm"}]"#, true).unwrap();
         assert!(opens(&real, log));
     }
 
@@ -306,21 +297,16 @@ mod tests {
         let real = Real::created();
         let dir = File::open(real.cgroup.path().unwrap()).unwrap();
         let count = || bpf::device_programs(dir.as_fd()).unwrap().len();
-        apply(
-            &real.cgroup,
-            &given(r#"[{"allow":true,"access":"rwm"}]"#),
-            false,
-        )
-        .unwrap();
+        put(&real.cgroup, r#"[{"allow":true,"access":"rwm"}]"#, false).unwrap();
         assert_eq!(count(), 0);
         for _ in 0..3 {
-            apply(&real.cgroup, &[], true).unwrap();
+            put(&real.cgroup, "[]", true).unwrap();
             assert_eq!(count(), 1);
         }
         let other = bpf::load_device_program(&filter::program(&[])).unwrap();
         bpf::attach_device_program(dir.as_fd(), other.as_fd(), None).unwrap();
         assert_eq!(count(), 2);
-        apply(&real.cgroup, &[], true).unwrap();
+        put(&real.cgroup, "[]", true).unwrap();
         assert_eq!(count(), 1);
     }
 

@@ -77,9 +77,9 @@ pub enum CgroupError {
     /// An operation needs a controller that the container has no cgroup for.
     #[error("the container has no `{0}` cgroup")]
     NoController(&'static str),
-    /// `exec --cgroup` names something that isn't below the container's cgroup.
-    #[error("sub-cgroup `{0}` isn't below the container's cgroup")]
-    Escape(String),
+    /// `exec --cgroup` doesn't name a place below the container's cgroup.
+    #[error("--cgroup `{value}` {reason}")]
+    SubCgroup { value: String, reason: &'static str },
     #[error("systemd cgroup driver: {step}")]
     Systemd {
         step: &'static str,

@@ -35,6 +35,14 @@ impl Cgroup {
             if killed && self.setup == Setup::Unified {
                 return Ok(());
             }
+            if killed && self.strays()?.is_empty() {
+                // Frozen by version 1, they only die when they run again.
+                return if self.is_frozen()? {
+                    self.thaw()
+                } else {
+                    Ok(())
+                };
+            }
         }
         self.signal_frozen(signal)
     }
@@ -52,6 +60,16 @@ impl Cgroup {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Processes of the version 1 cgroups that aren't in the version 2 part.
+    fn strays(&self) -> Result<Vec<i32>> {
+        let mut pids = self.pids(true)?;
+        if let Some(hierarchy) = self.unified() {
+            let killed = pids_in(&hierarchy.dir, true)?;
+            pids.retain(|pid| killed.binary_search(pid).is_err());
+        }
+        Ok(pids)
     }
 
     fn signal_frozen(&self, signal: i32) -> Result<()> {
@@ -140,6 +158,7 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
 
     use crate::cgroup::testing::{Real, in_v2_view};
+    use crate::cgroup::{Setup, file};
 
     #[test]
     fn processes_are_listed_in_order_and_killed() {
@@ -163,6 +182,23 @@ mod tests {
         real.cgroup.freeze().unwrap();
         real.cgroup.kill_all(libc::SIGKILL).unwrap();
         assert_eq!(real.reap()[0].signal(), Some(libc::SIGKILL));
+    }
+
+    #[test]
+    fn a_process_outside_of_the_version_2_part_is_killed_too() {
+        let mut real = Real::created();
+        real.sleeper();
+        let pid = real.outsider();
+        for hierarchy in real.cgroup.hierarchies.iter().filter(|h| !h.unified) {
+            file::write(&hierarchy.dir, "cgroup.procs", &pid.to_string()).unwrap();
+        }
+        real.cgroup.kill_all(libc::SIGKILL).unwrap();
+        if real.cgroup.setup() == Setup::Unified {
+            crate::sys::kill::kill(pid, libc::SIGKILL).unwrap();
+        }
+        for status in real.reap() {
+            assert_eq!(status.signal(), Some(libc::SIGKILL));
+        }
     }
 
     #[test]

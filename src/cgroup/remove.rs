@@ -25,11 +25,13 @@ impl Cgroup {
     /// Processes that are about to end get a moment; any that stays makes this an error (EBUSY).
     /// What is gone already is fine, so a delete can be repeated.
     pub fn remove(&self) -> Result<()> {
-        if let Some(scope) = &self.systemd {
-            scope.stop(&self.hierarchies)?;
-        }
+        // Without systemd's answer, the directories can still go.
+        let stopped = self
+            .systemd
+            .as_ref()
+            .map(|scope| scope.stop(&self.hierarchies));
+        let mut first = stopped.unwrap_or(Ok(()));
         let deadline = Instant::now() + LIMIT;
-        let mut first = Ok(());
         for hierarchy in &self.hierarchies {
             // One that can't go must not keep the others.
             let result = self.remove_one(hierarchy, deadline);
@@ -49,12 +51,7 @@ impl Cgroup {
             }
         }
         let deadline = Instant::now() + limit;
-        retry(deadline, || match self.pids(true) {
-            Ok(pids) => (!pids.is_empty())
-                .then_some(())
-                .map_or(Ok(true), |()| Ok(false)),
-            Err(error) => Err(error),
-        })
+        retry(deadline, || Ok(self.pids(true)?.is_empty()))
     }
 
     fn remove_one(&self, hierarchy: &Hierarchy, deadline: Instant) -> Result<()> {

@@ -230,7 +230,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::cgroup::testing::{Real, in_v2_view};
+    use crate::cgroup::testing::{Real, Runc, in_v2_view};
 
     /// The shape of a value: names and types, without the numbers that change by the moment.
     fn shape(value: &Value) -> String {
@@ -253,61 +253,15 @@ mod tests {
         }
     }
 
-    /// Runs a container with runc, and gives its statistics from there and from here.
+    /// The statistics of a container, from runc and from here.
     fn both() -> Option<(Value, Value)> {
-        if std::process::Command::new("runc")
-            .arg("--version")
-            .output()
-            .is_err()
-        {
-            println!("no runc here to compare with");
-            return None;
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let id = format!("pxrun-stats-{}", std::process::id());
-        let script = format!(
-            "set -e; cd '{0}'; mkdir -p rootfs/bin; cp \"$(command -v busybox)\" rootfs/bin/sleep
-             runc spec
-             sed -i 's/\"sh\"/\"sleep\",\"600\"/; s/\"terminal\": true/\"terminal\": false/' config.json
-             sed -i 's#\"linux\": {{#\"linux\": {{\"cgroupsPath\": \"/{id}/x\",#' config.json
-             runc --root '{0}/root' run -d {id} </dev/null >out 2>&1 || {{ cat out >&2; exit 1; }}
-             sleep 0.3
-             runc --root '{0}/root' events --stats {id}",
-            dir.path().display()
-        );
-        let output = std::process::Command::new("sh")
-            .args(["-c", &script])
-            .output()
-            .unwrap();
-        let cgroup = Cgroup::plan(
-            Some(Path::new(&format!("/{id}/x"))),
-            &id,
-            dir.path(),
-            false,
-            false,
-        )
-        .unwrap();
-        let ours = cgroup.stats();
-        cgroup.kill_all(libc::SIGKILL).unwrap();
-        let root = dir.path().join("root");
-        let delete = std::process::Command::new("runc")
-            .arg("--root")
-            .arg(root)
-            .args(["delete", "-f", &id])
-            .output()
-            .unwrap();
-        for hierarchy in &cgroup.hierarchies {
-            let _ = std::fs::remove_dir(hierarchy.dir.parent().unwrap());
-        }
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let theirs = serde_json::from_str(&text).unwrap_or_else(|error| {
-            panic!(
-                "{error}: {text}{}{delete:?}",
-                String::from_utf8_lossy(&output.stderr)
-            )
-        });
-        let ours = serde_json::to_value(Event::stats(&id, ours.unwrap())).unwrap();
-        Some((theirs, ours))
+        let runc = Runc::start(&serde_json::json!({}))?;
+        // Until the process has become `sleep` and sleeps.
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        let theirs = runc.runc(&["events", "--stats", &runc.id]);
+        let ours = runc.cgroup.stats().unwrap();
+        let ours = serde_json::to_value(Event::stats(&runc.id, ours)).unwrap();
+        Some((serde_json::from_str(&theirs).unwrap(), ours))
     }
 
     fn compare() {

@@ -1,19 +1,25 @@
 //! Cgroups that systemd makes, as transient scopes, over libcgroups' D-Bus client.
 //! It must not write limits into files: `apply` does, after the unit knows them.
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap};
+use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
 use libcgroups::common::{CgroupManager, ControllerOpt};
 use libcgroups::systemd::manager::{
     Manager, PROCESS_IN_CGROUP_TIMEOUT_DURATION, SystemdManagerError,
 };
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::unistd::Pid;
 use oci_spec::runtime::LinuxResources;
 use serde::{Deserialize, Serialize};
 
-use super::{CgroupError, Hierarchy, Host, Result};
+use super::{CgroupError, Hierarchy, Host, Result, file};
 
-/// A transient unit.
+/// A transient unit. Tested against recorded D-Bus messages only, never on a running systemd.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Scope {
     slice: String,
@@ -96,13 +102,9 @@ impl Scope {
         hierarchies: &[Hierarchy],
         resources: &LinuxResources,
     ) -> Result<bool> {
-        let mut resources = resources.clone();
-        // libcgroups takes `cpu.weight` for shares and knows few keys: the files have them all.
-        let unified = resources
-            .unified()
-            .as_ref()
-            .is_some_and(|map| !map.is_empty());
-        resources.set_unified(None);
+        let dir = watched(hierarchies).join(self.path.strip_prefix("/").unwrap_or(&self.path));
+        let bandwidth = file::read_optional(&dir, "cpu.max")?;
+        let (resources, complete) = translatable(resources, bandwidth.as_deref());
         let options = ControllerOpt {
             resources: &resources,
             disable_oom_killer: false,
@@ -110,7 +112,7 @@ impl Scope {
             freezer_state: None,
         };
         match self.manager(hierarchies)?.apply(&options) {
-            Ok(()) => Ok(!unified),
+            Ok(()) => Ok(complete),
             Err(error @ SystemdManagerError::SystemdClient(_)) => {
                 Err(step("set the limits of the unit")(error))
             }
@@ -129,15 +131,72 @@ impl Scope {
     }
 
     fn manager(&self, hierarchies: &[Hierarchy]) -> Result<Manager> {
-        Manager::new(
+        let before = descriptors();
+        let manager = Manager::new(
             watched(hierarchies).to_owned(),
             PathBuf::from(format!("{}:{}:{}", self.slice, self.prefix, self.name)),
             self.id.clone(),
             !self.user,
             PROCESS_IN_CGROUP_TIMEOUT_DURATION,
-        )
-        .map_err(step("connect"))
+        );
+        // libcgroups 0.7 neither closes its sockets nor marks them: hooks would inherit the bus.
+        for fd in descriptors().difference(&before) {
+            fcntl(*fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(|error| {
+                CgroupError::Systemd {
+                    step: "mark the connection",
+                    source: Box::new(error),
+                }
+            })?;
+        }
+        manager.map_err(step("connect"))
     }
+}
+
+/// The numbers of all open descriptors, without that of the listing itself.
+fn descriptors() -> BTreeSet<RawFd> {
+    let entries = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
+    let number =
+        |entry: std::io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    let mut numbers: BTreeSet<RawFd> = entries.filter_map(number).collect();
+    numbers.retain(|fd| fcntl(*fd, FcntlArg::F_GETFD).is_ok());
+    numbers
+}
+
+/// What libcgroups turns into the right properties, and whether that is all.
+///
+/// It would take zeros for limits, lift the quota when only shares are set, take `cpu.weight` for
+/// shares, and send cpusets in a type that systemd refuses; the cgroup's files get all of them.
+fn translatable(given: &LinuxResources, bandwidth: Option<&str>) -> (LinuxResources, bool) {
+    let mut out = LinuxResources::default();
+    let mut complete = given.unified().as_ref().is_none_or(HashMap::is_empty)
+        && given.hugepage_limits().as_ref().is_none_or(Vec::is_empty)
+        && given.rdma().as_ref().is_none_or(HashMap::is_empty);
+    out.set_pids(given.pids().filter(|pids| pids.limit() != 0));
+    out.set_block_io(given.block_io().clone());
+    if let Some(mut memory) = *given.memory() {
+        memory.set_limit(memory.limit().filter(|bytes| *bytes != 0));
+        memory.set_swap(memory.swap().filter(|bytes| *bytes != 0));
+        memory.set_reservation(memory.reservation().filter(|bytes| *bytes != 0));
+        out.set_memory(Some(memory));
+    }
+    if let Some(mut cpu) = given.cpu().clone() {
+        let set = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        complete &=
+            !set(cpu.cpus()) && !set(cpu.mems()) && cpu.idle().is_none() && cpu.burst().is_none();
+        cpu.set_cpus(None)
+            .set_mems(None)
+            .set_realtime_period(None)
+            .set_realtime_runtime(None);
+        // `cpu.max`: QUOTA, which may be `max`, and PERIOD.
+        let (quota, period) = bandwidth
+            .and_then(|text| text.split_once(' '))
+            .unwrap_or(("max", ""));
+        let now = (quota.parse().unwrap_or(-1), period.trim().parse().ok());
+        cpu.set_quota(cpu.quota().filter(|quota| *quota != 0).or(Some(now.0)));
+        cpu.set_period(cpu.period().filter(|period| *period != 0).or(now.1));
+        out.set_cpu(Some(cpu));
+    }
+    (out, complete)
 }
 
 /// The hierarchy in which systemd makes its units: version 2, else the one it has by name.

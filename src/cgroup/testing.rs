@@ -150,14 +150,100 @@ impl Drop for Real {
     }
 }
 
+/// A sleeping container of the installed runc, to compare with; gone when the test is.
+pub struct Runc {
+    pub id: String,
+    /// The same cgroup as ours to read.
+    pub cgroup: Cgroup,
+    root: tempfile::TempDir,
+}
+
+impl Runc {
+    /// Starts one with these `linux.resources`; `None`, and a word why, where there is no runc.
+    pub fn start(resources: &serde_json::Value) -> Option<Self> {
+        if Command::new("runc").arg("--version").output().is_err() {
+            println!("no runc here to compare with");
+            return None;
+        }
+        let root = tempfile::tempdir().unwrap();
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let id = format!("pxrun-test-runc-{}-{number}", std::process::id());
+        let path = format!("/{id}/x");
+        let plan = Cgroup::plan(Some(Path::new(&path)), &id, root.path(), false, false);
+        let runc = Self {
+            id,
+            cgroup: plan.unwrap(),
+            root,
+        };
+        runc.bundle(&path, resources);
+        let script = "busybox=$(command -v busybox) && mkdir -p rootfs/bin \
+                      && cp \"$busybox\" rootfs/bin/sleep \
+                      && runc --root root run -d \"$0\" </dev/null >out 2>&1 || { cat out >&2; exit 1; }";
+        let mut command = Command::new("sh");
+        let command = command
+            .args(["-c", script, &runc.id])
+            .current_dir(runc.root.path());
+        let output = command.output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Some(runc)
+    }
+
+    fn bundle(&self, path: &str, resources: &serde_json::Value) {
+        self.runc(&["spec"]);
+        let file = self.root.path().join("config.json");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let mut config: serde_json::Value = serde_json::from_str(&text).unwrap();
+        config["process"]["args"] = serde_json::json!(["sleep", "600"]);
+        config["process"]["terminal"] = false.into();
+        config["linux"]["cgroupsPath"] = path.into();
+        config["linux"]["resources"] = resources.clone();
+        std::fs::write(file, config.to_string()).unwrap();
+    }
+
+    /// What a runc command prints.
+    pub fn runc(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new("runc");
+        let command = command.args(["--root", "root"]).args(arguments);
+        let output = command.current_dir(self.root.path()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Runc {
+    fn drop(&mut self) {
+        let mut command = Command::new("runc");
+        let command = command.args(["--root", "root", "delete", "-f", &self.id]);
+        let _ = command.current_dir(self.root.path()).output();
+        for hierarchy in &self.cgroup.hierarchies {
+            let _ = std::fs::remove_dir(hierarchy.dir.parent().unwrap());
+        }
+    }
+}
+
 /// Runs an ignored test of this binary in a mount namespace whose `/sys/fs/cgroup` is cgroup2.
 pub fn in_v2_view(test: &str) {
-    let script = "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup \
-                  && exec \"$0\" --exact \"$1\" --ignored --nocapture";
+    rerun(test, true, &[]);
+}
+
+/// Runs an ignored test of this binary in a process of its own, with `environment`, and in the
+/// version 2 view if `v2`.
+pub fn rerun(test: &str, v2: bool, environment: &[(&str, &str)]) {
+    let view = if v2 {
+        "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup &&"
+    } else {
+        ""
+    };
+    let script = format!("{view} exec \"$0\" --exact \"$1\" --ignored --nocapture");
     let output = Command::new("unshare")
-        .args(["-m", "sh", "-c", script])
+        .args(["-m", "sh", "-c", &script])
         .arg(std::env::current_exe().unwrap())
         .arg(test)
+        .envs(environment.iter().copied())
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
