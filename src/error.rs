@@ -71,11 +71,13 @@ impl Failure {
 impl From<&anyhow::Error> for Failure {
     fn from(error: &anyhow::Error) -> Self {
         let links: Vec<String> = error.chain().map(link_text).collect();
+        let text = line::joined(&links);
         let kind = error
             .chain()
             .find_map(|link| link.downcast_ref::<Kind>().cloned())
-            .or_else(|| links.iter().rev().find_map(|link| Kind::recognise(link)));
-        let text = line::joined(&links);
+            .or_else(|| links.iter().rev().find_map(|link| Kind::recognise(link)))
+            // A command's path and what is wrong with it may be links of their own.
+            .or_else(|| Kind::recognise(&text));
         let text = contract::guarded(text, kind.as_ref());
         Self {
             line: line::shortened(&line::flattened(&text), Self::MAX),

@@ -24,7 +24,8 @@ pub struct Sets {
 }
 
 impl Sets {
-    /// Reads `process.capabilities`, leaving out (with a warning) what this kernel doesn't know.
+    /// Reads `process.capabilities`, leaving out (with a warning) what this kernel doesn't know and
+    /// what pxrun doesn't hold, as runc does.
     #[must_use]
     pub fn new(capabilities: Option<&LinuxCapabilities>) -> Self {
         let Some(wanted) = capabilities else {
@@ -37,7 +38,7 @@ impl Sets {
             inheritable: mask(wanted.inheritable().as_ref()),
             ambient: mask(wanted.ambient().as_ref()),
         };
-        sets.within(known())
+        sets.within(known() & available())
     }
 
     /// Leaves out what the kernel doesn't know.
@@ -110,6 +111,12 @@ impl Sets {
         }
         Ok(())
     }
+}
+
+/// What pxrun itself holds, as a mask: no process gets more. Root of a new user namespace holds
+/// everything there, so `None` of it is asked before that.
+fn available() -> u64 {
+    sys::capget().map_or(u64::MAX, |held| held.permitted)
 }
 
 /// What the kernel knows, as a mask.

@@ -99,6 +99,11 @@ impl Prepared {
     ) -> Result<(), RootfsError> {
         let want = if is_dir { Want::Dir } else { Want::File };
         let target = self.target(plan, want)?;
+        // Since Linux 6.8 mountinfo lists mounts in the order in which they were made, and readers
+        // expect that of the configuration. Older kernels can't clone a detached mount, and list by
+        // the order of attaching.
+        let fresh = kernel::clone_fd(fd, Scope::Tree).ok();
+        let fd = fresh.as_ref().map_or(fd, AsFd::as_fd);
         match kernel::attach(fd, target.fd.as_fd()) {
             // The kernel's word for a directory on a file and the other way round.
             Err(Errno::EINVAL) if is_dir != self::is_dir(plan, target.fd.as_fd())? => {

@@ -310,8 +310,11 @@ fn run_host_hooks(record: &Record, spec: &Spec, built: &Built) -> anyhow::Result
         other => anyhow::bail!("container process sent an unexpected message: {other:?}"),
     }
     let state = record.oci_state(Status::Creating, Some(built.init.pid));
+    // The older hook comes from a time when hooks ran in `start`, and its users look for the state
+    // of then.
+    let created = record.oci_state(Status::Created, Some(built.init.pid));
     #[allow(deprecated)]
-    hooks::run_all("prestart", all.prestart().as_ref(), &state, None)?;
+    hooks::run_all("prestart", all.prestart().as_ref(), &created, None)?;
     hooks::run_all("createRuntime", all.create_runtime().as_ref(), &state, None)?;
     built.channel.send(&Go::default())?;
     Ok(())

@@ -8,6 +8,7 @@ use super::{Applier, HIERARCHY, KERNEL, KERNEL_TCP, limit};
 
 const LIMIT: &str = "linux.resources.memory.limit";
 const SWAP: &str = "linux.resources.memory.swap";
+const TCP: &str = "linux.resources.memory.kernelTCP";
 const RESERVATION: &str = "linux.resources.memory.reservation";
 const SWAPPINESS: &str = "linux.resources.memory.swappiness";
 const OOM: &str = "linux.resources.memory.disableOOMKiller";
@@ -23,7 +24,7 @@ impl Applier<'_> {
         for (asked, warning) in [
             (kernel.is_some_and(|bytes| bytes != 0), KERNEL),
             (
-                memory.kernel_tcp().is_some_and(|bytes| bytes != 0),
+                memory.kernel_tcp().is_some_and(|bytes| bytes != 0) && self.v2(),
                 KERNEL_TCP,
             ),
             (memory.use_hierarchy() == Some(false), HIERARCHY),
@@ -47,6 +48,9 @@ impl Applier<'_> {
                 "memory.soft_limit_in_bytes",
                 &bytes.to_string(),
             )?;
+        }
+        if let Some(bytes) = set(memory.kernel_tcp()) {
+            self.write(TCP, "memory.kmem.tcp.limit_in_bytes", &bytes.to_string())?;
         }
         if memory.disable_oom_killer() == Some(true) {
             self.write(OOM, "memory.oom_control", "1")?;
@@ -108,6 +112,9 @@ impl Applier<'_> {
     }
 
     fn memory_v2(&self, memory: &LinuxMemory) -> Result<()> {
+        if let Some(bytes) = set(memory.kernel_tcp()) {
+            self.write(TCP, "memory.kmem.tcp.limit_in_bytes", &bytes.to_string())?;
+        }
         if memory.disable_oom_killer() == Some(true) {
             return Err(limit(OOM, "cgroup version 2 can't disable the OOM killer"));
         }
