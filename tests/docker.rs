@@ -42,6 +42,9 @@ impl Docker {
         let settings = json!({"deprecated-key-path": sandbox.path("key.json")});
         let config = sandbox.write("daemon.json", &settings.to_string());
         let socket = sandbox.path("s");
+        // vfs copies each container's files: it works everywhere, slowly.
+        let overlay = fs::read_to_string("/proc/filesystems").is_ok_and(|f| f.contains("overlay"));
+        let driver = if overlay { "overlay2" } else { "vfs" };
         let log = fs::File::create(sandbox.path("log")).expect("make the daemon's log");
         let mut daemon = sandbox.cmd("dockerd");
         daemon.arg("--config-file").arg(config).arg("--data-root").arg(sandbox.path("data"));
@@ -49,7 +52,7 @@ impl Docker {
         daemon.arg("--host").arg(format!("unix://{}", socket.display()));
         daemon.args(["--add-runtime", &format!("under-test={}", runtime().display())]);
         daemon.args(["--default-runtime=under-test", "--iptables=false", "--ip6tables=false", "--bridge=none"]);
-        daemon.args(["--storage-driver=vfs", "--cgroup-parent", &format!("/{}", sandbox.name)]);
+        daemon.args(["--storage-driver", driver, "--cgroup-parent", &format!("/{}", sandbox.name)]);
         daemon.args(["--init-path", "/usr/bin/tini-static"]);
         let daemon = daemon.stdout(Stdio::null()).stderr(log).spawn().expect("start dockerd");
         let this = Self { sandbox, socket, _daemon: daemon };
