@@ -1,1 +1,3 @@
-fn main(){ pxrun::x() }
+fn main() {
+    pxrun::x()
+}
