@@ -46,6 +46,13 @@ pub fn all_with(part: &str) -> Vec<PathBuf> {
     found
 }
 
+/// Whether a process is in any cgroup whose path has `part` in it.
+pub fn populated(part: &str) -> bool {
+    let has =
+        |dir: &PathBuf| fs::read_to_string(dir.join("cgroup.procs")).is_ok_and(|p| !p.is_empty());
+    all_with(part).iter().any(has)
+}
+
 fn walk(dir: &Path, part: &str, found: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(dir) else {
         return;
