@@ -14,12 +14,21 @@ pub struct Bundle {
 
 impl Bundle {
     /// Writes a bundle in `dir` for `args`, after `change` had its way with config.json.
-    pub fn new(dir: &Path, rootfs: &Path, cgroup: &str, args: &[&str], change: impl FnOnce(&mut Value)) -> Self {
+    pub fn new(
+        dir: &Path,
+        rootfs: &Path,
+        cgroup: &str,
+        args: &[&str],
+        change: impl FnOnce(&mut Value),
+    ) -> Self {
         std::fs::create_dir_all(dir).expect("make the bundle's directory");
         let mut config = config(rootfs, cgroup, args);
         change(&mut config);
         std::fs::write(dir.join("config.json"), config.to_string()).expect("write config.json");
-        Self { dir: dir.to_owned(), config }
+        Self {
+            dir: dir.to_owned(),
+            config,
+        }
     }
 
     /// A path inside the bundle.
@@ -29,7 +38,13 @@ impl Bundle {
 }
 
 /// Names of the capabilities that callers give by default, without those a machine may deny.
-pub const CAPABILITIES: [&str; 5] = ["CAP_CHOWN", "CAP_KILL", "CAP_SETGID", "CAP_SETUID", "CAP_NET_BIND_SERVICE"];
+pub const CAPABILITIES: [&str; 5] = [
+    "CAP_CHOWN",
+    "CAP_KILL",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_NET_BIND_SERVICE",
+];
 
 /// A process.json, as callers write it for `exec --process`.
 pub fn process(args: &[&str]) -> Value {

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 /// A controller's directory of the process, or `None` where this machine lacks the controller.
 pub fn dir(pid: i32, controller: &str) -> Option<PathBuf> {
-    let own = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("read the process's cgroups");
+    let own =
+        fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("read the process's cgroups");
     for line in own.lines() {
         // cgroups(7): hierarchy-ID:controller-list:cgroup-path
         let mut parts = line.splitn(3, ':').skip(1);
@@ -18,7 +19,9 @@ pub fn dir(pid: i32, controller: &str) -> Option<PathBuf> {
     let path = own.lines().find_map(|l| l.strip_prefix("0::"))?;
     let dir = below(&v2_mount()?, path);
     let on = fs::read_to_string(dir.join("cgroup.controllers")).unwrap_or_default();
-    on.split_whitespace().any(|c| c == controller).then_some(dir)
+    on.split_whitespace()
+        .any(|c| c == controller)
+        .then_some(dir)
 }
 
 /// Whether the machine's controller is one of version 1.
@@ -29,7 +32,8 @@ pub fn is_v1(controller: &str) -> bool {
 /// Content of the file that holds a limit: `v1` or `v2`, whichever hierarchy has the controller.
 #[track_caller]
 pub fn value(pid: i32, controller: &str, v1: &str, v2: &str) -> String {
-    let dir = dir(pid, controller).unwrap_or_else(|| panic!("process {pid} has no {controller} cgroup"));
+    let dir =
+        dir(pid, controller).unwrap_or_else(|| panic!("process {pid} has no {controller} cgroup"));
     let file = dir.join(if is_v1(controller) { v1 } else { v2 });
     let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("read {}: {e}", file.display()));
     text.trim().to_owned()
@@ -42,8 +46,17 @@ pub fn all_with(part: &str) -> Vec<PathBuf> {
     found
 }
 
+/// Whether a process is in any cgroup whose path has `part` in it.
+pub fn populated(part: &str) -> bool {
+    let has =
+        |dir: &PathBuf| fs::read_to_string(dir.join("cgroup.procs")).is_ok_and(|p| !p.is_empty());
+    all_with(part).iter().any(has)
+}
+
 fn walk(dir: &Path, part: &str, found: &mut Vec<PathBuf>) {
-    let Ok(entries) = fs::read_dir(dir) else { return };
+    let Ok(entries) = fs::read_dir(dir) else {
+        return;
+    };
     for entry in entries.flatten() {
         if entry.file_type().is_ok_and(|t| t.is_dir()) {
             let path = entry.path();
@@ -60,7 +73,9 @@ fn below(mount: &Path, path: &str) -> PathBuf {
 }
 
 fn v1_mount(controller: &str) -> Option<PathBuf> {
-    mount("cgroup", |options| options.split(',').any(|o| o == controller))
+    mount("cgroup", |options| {
+        options.split(',').any(|o| o == controller)
+    })
 }
 
 fn v2_mount() -> Option<PathBuf> {

@@ -63,7 +63,10 @@ impl Output {
     /// Panics unless one of the streams has `text`.
     #[track_caller]
     pub fn says(self, text: &str) -> Self {
-        assert!(self.all().contains(text), "no `{text}` in the output of {self}");
+        assert!(
+            self.all().contains(text),
+            "no `{text}` in the output of {self}"
+        );
         self
     }
 
@@ -76,8 +79,17 @@ impl Output {
 
 impl std::fmt::Display for Output {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { line, status, stdout, stderr, .. } = self;
-        write!(f, "`{line}` ({status})\n--- stdout\n{stdout}\n--- stderr\n{stderr}\n---")
+        let Self {
+            line,
+            status,
+            stdout,
+            stderr,
+            ..
+        } = self;
+        write!(
+            f,
+            "`{line}` ({status})\n--- stdout\n{stdout}\n--- stderr\n{stderr}\n---"
+        )
     }
 }
 
@@ -114,7 +126,12 @@ pub fn feed(command: &mut Command, input: &[u8]) -> Output {
 /// Runs a command whose child lives on and would keep pipes open; panics unless it succeeds.
 #[track_caller]
 pub fn detach(command: &mut Command) {
-    limited(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()));
+    limited(
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null()),
+    );
 }
 
 /// Runs a command whose stdio the test has arranged itself; panics unless it succeeds.
@@ -128,8 +145,16 @@ pub fn limited(command: &mut Command) {
 #[track_caller]
 pub fn status(command: &mut Command) -> ExitStatus {
     let line = line(command);
-    let child = command.process_group(0).spawn().unwrap_or_else(|e| panic!("start `{line}`: {e}"));
-    let mut running = Running { child, line, stdout: reader(None::<File>), stderr: reader(None::<File>) };
+    let child = command
+        .process_group(0)
+        .spawn()
+        .unwrap_or_else(|e| panic!("start `{line}`: {e}"));
+    let mut running = Running {
+        child,
+        line,
+        stdout: reader(None::<File>),
+        stderr: reader(None::<File>),
+    };
     wait(&mut running, LIMIT)
 }
 
@@ -158,16 +183,29 @@ impl Running {
 #[track_caller]
 pub fn start(command: &mut Command) -> Running {
     let line = line(command);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    let mut child = command.spawn().unwrap_or_else(|e| panic!("start `{line}`: {e}"));
+    command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
+    let mut child = command
+        .spawn()
+        .unwrap_or_else(|e| panic!("start `{line}`: {e}"));
     let stdout = reader(child.stdout.take());
     let stderr = reader(child.stderr.take());
-    Running { child, line, stdout, stderr }
+    Running {
+        child,
+        line,
+        stdout,
+        stderr,
+    }
 }
 
 fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|w| w.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+    words
+        .map(|w| w.to_string_lossy().into_owned())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn reader(stream: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
@@ -185,7 +223,12 @@ fn reader(stream: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
 #[track_caller]
 fn finish(mut running: Running, limit: Duration) -> Output {
     let status = wait(&mut running, limit);
-    let Running { line, stdout, stderr, .. } = running;
+    let Running {
+        line,
+        stdout,
+        stderr,
+        ..
+    } = running;
     // Who holds a pipe open after the command's end keeps conmon and the shims waiting.
     let read = |pipe: Receiver<Vec<u8>>, name: &str| {
         pipe.recv_timeout(Duration::from_secs(15))
@@ -194,7 +237,13 @@ fn finish(mut running: Running, limit: Duration) -> Output {
     let bytes = read(stdout, "stdout");
     let stderr = String::from_utf8_lossy(&read(stderr, "stderr")).into_owned();
     let stdout = String::from_utf8_lossy(&bytes).into_owned();
-    Output { line, status, stdout, stderr, bytes }
+    Output {
+        line,
+        status,
+        stdout,
+        stderr,
+        bytes,
+    }
 }
 
 #[track_caller]
@@ -208,11 +257,16 @@ fn wait(running: &mut Running, limit: Duration) -> ExitStatus {
             kill_group(running.pid());
             let _ = running.child.wait();
             let read = |pipe: &Receiver<Vec<u8>>| {
-                let bytes = pipe.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
+                let bytes = pipe
+                    .recv_timeout(Duration::from_secs(1))
+                    .unwrap_or_default();
                 String::from_utf8_lossy(&bytes).into_owned()
             };
             let (out, err) = (read(&running.stdout), read(&running.stderr));
-            panic!("`{}` hangs: no end after {limit:?}\n{out}\n{err}", running.line);
+            panic!(
+                "`{}` hangs: no end after {limit:?}\n{out}\n{err}",
+                running.line
+            );
         }
         std::thread::sleep(Duration::from_millis(3));
     }

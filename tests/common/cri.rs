@@ -35,7 +35,9 @@ impl Message {
 
     /// A repeated string field.
     pub fn texts(self, field: u8, values: &[&str]) -> Self {
-        values.iter().fold(self, |message, value| message.text(field, value))
+        values
+            .iter()
+            .fold(self, |message, value| message.text(field, value))
     }
 
     /// One entry of a map<string, string>.
@@ -123,24 +125,48 @@ impl Cri {
     /// Calls a method of the runtime service; panics unless it succeeds.
     #[track_caller]
     pub fn call(&self, method: &str, request: Message) -> Message {
-        self.try_call("RuntimeService", method, request).unwrap_or_else(|e| panic!("{method}: {e}"))
+        self.try_call("RuntimeService", method, request)
+            .unwrap_or_else(|e| panic!("{method}: {e}"))
     }
 
     /// Calls a method; the error is the server's message.
     #[track_caller]
-    pub fn try_call(&self, service: &str, method: &str, request: Message) -> Result<Message, String> {
+    pub fn try_call(
+        &self,
+        service: &str,
+        method: &str,
+        request: Message,
+    ) -> Result<Message, String> {
         let mut body = vec![0];
         body.extend_from_slice(&(request.0.len() as u32).to_be_bytes());
         body.extend_from_slice(&request.0);
-        let output = feed(curl(&self.socket, service, method).arg("--data-binary").arg("@-"), &body).ok();
+        let output = feed(
+            curl(&self.socket, service, method)
+                .arg("--data-binary")
+                .arg("@-"),
+            &body,
+        )
+        .ok();
         answer(&output.bytes, &output.stderr)
     }
 }
 
 fn curl(socket: &Path, service: &str, method: &str) -> std::process::Command {
     let mut command = cmd("curl");
-    command.args(["--silent", "--show-error", "--http2-prior-knowledge", "--max-time", "50", "--unix-socket"]);
-    command.arg(socket).args(["--header", "content-type: application/grpc", "--header", "te: trailers"]);
+    command.args([
+        "--silent",
+        "--show-error",
+        "--http2-prior-knowledge",
+        "--max-time",
+        "50",
+        "--unix-socket",
+    ]);
+    command.arg(socket).args([
+        "--header",
+        "content-type: application/grpc",
+        "--header",
+        "te: trailers",
+    ]);
     // Headers and trailers go to standard error, the message to standard output.
     command.args(["--dump-header", "/dev/stderr"]);
     command.arg(format!("http://localhost/runtime.v1.{service}/{method}"));
@@ -148,7 +174,12 @@ fn curl(socket: &Path, service: &str, method: &str) -> std::process::Command {
 }
 
 fn answer(body: &[u8], headers: &str) -> Result<Message, String> {
-    let header = |name: &str| headers.lines().find_map(|l| l.strip_prefix(name)).map(str::trim);
+    let header = |name: &str| {
+        headers
+            .lines()
+            .find_map(|l| l.strip_prefix(name))
+            .map(str::trim)
+    };
     match header("grpc-status:") {
         Some("0") => Ok(Message(body.get(5..).unwrap_or_default().to_vec())),
         _ => Err(header("grpc-message:").unwrap_or(headers).to_owned()),

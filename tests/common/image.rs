@@ -22,18 +22,38 @@ pub fn rootfs(dir: &Path) {
 }
 
 fn build(dir: &Path) -> io::Result<()> {
-    let tree = ["bin", "etc", "tmp", "root", "proc", "sys", "dev", "var/lib", "run", "home/user", "mnt", "copyup"];
+    let tree = [
+        "bin",
+        "etc",
+        "tmp",
+        "root",
+        "proc",
+        "sys",
+        "dev",
+        "var/lib",
+        "run",
+        "home/user",
+        "mnt",
+        "copyup",
+    ];
     for name in tree {
         fs::create_dir_all(dir.join(name))?;
     }
-    let mode = |name: &str, mode| fs::set_permissions(dir.join(name), fs::Permissions::from_mode(mode));
+    let mode =
+        |name: &str, mode| fs::set_permissions(dir.join(name), fs::Permissions::from_mode(mode));
     fs::copy("/bin/busybox", dir.join("bin/busybox"))?;
     let applets = run(cmd("/bin/busybox").arg("--list")).ok().stdout;
     for applet in applets.lines().filter(|a| *a != "busybox") {
         symlink("busybox", dir.join("bin").join(applet))?;
     }
-    fs::write(dir.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n")?;
-    fs::write(dir.join("etc/group"), "root:x:0:\nuser:x:1000:\nextra:x:2000:user\n")?;
+    fs::write(
+        dir.join("etc/passwd"),
+        "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n",
+    )?;
+    fs::write(
+        dir.join("etc/group"),
+        "root:x:0:\nuser:x:1000:\nextra:x:2000:user\n",
+    )?;
     fs::write(dir.join("etc/hosts"), "127.0.0.1 localhost\n")?;
     fs::write(dir.join("bin/not-executable"), "#!/bin/sh\necho never\n")?;
     mode("bin/not-executable", 0o644)?;
@@ -62,9 +82,11 @@ pub fn oci_archive(rootfs: &Path, work: &Path, name: &str, command: &[&str]) -> 
     fs::remove_file(&layer_file).expect("remove the layer's first copy");
     let config = put_json(&blobs, &image_config(&layer, command));
     let manifest = put_json(&blobs, &manifest(&config, &layer));
-    fs::write(work.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).expect("write oci-layout");
+    fs::write(work.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)
+        .expect("write oci-layout");
     let mut entry = descriptor(&manifest, "application/vnd.oci.image.manifest.v1+json");
-    entry["annotations"] = json!({"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name});
+    entry["annotations"] =
+        json!({"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name});
     let index = json!({"schemaVersion": 2, "manifests": [entry]});
     fs::write(work.join("index.json"), index.to_string()).expect("write index.json");
     let archive = work.with_extension("tar");
@@ -101,10 +123,16 @@ fn put_json(blobs: &Path, value: &Value) -> Blob {
 fn put(blobs: &Path, bytes: &[u8]) -> Blob {
     let hex = sha256(bytes);
     fs::write(blobs.join(&hex), bytes).expect("write a blob");
-    Blob { digest: format!("sha256:{hex}"), size: bytes.len() as u64 }
+    Blob {
+        digest: format!("sha256:{hex}"),
+        size: bytes.len() as u64,
+    }
 }
 
 /// The SHA-256 of `bytes` in hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect()
 }

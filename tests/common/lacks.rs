@@ -21,7 +21,11 @@ const TABLE: &[Lack] = &[
     Lack {
         key: "bridge",
         reason: "the kernel can't make a bridge with a veth pair",
-        missing: || !sh("ip link add pxtprobe type bridge && ip link del pxtprobe").status().is_ok_and(|s| s.success()),
+        missing: || {
+            !sh("ip link add pxtprobe type bridge && ip link del pxtprobe")
+                .status()
+                .is_ok_and(|s| s.success())
+        },
     },
     Lack {
         key: "memory-controller",

@@ -44,7 +44,9 @@ pub fn runtime_name() -> String {
 
 /// The backend that `PXRUN_BACKEND` asks for.
 pub fn backend() -> Option<String> {
-    std::env::var("PXRUN_BACKEND").ok().filter(|b| !b.is_empty())
+    std::env::var("PXRUN_BACKEND")
+        .ok()
+        .filter(|b| !b.is_empty())
 }
 
 /// `--annotation dev.pxrun.backend=…` for callers that spell it so; empty without a wish.
@@ -80,7 +82,10 @@ pub fn wait_until(what: &str, done: impl FnMut() -> bool) {
 pub fn wait_at_most(limit: Duration, what: &str, mut done: impl FnMut() -> bool) {
     let end = Instant::now() + limit;
     while !done() {
-        assert!(Instant::now() < end, "still waiting after {limit:?}: {what}");
+        assert!(
+            Instant::now() < end,
+            "still waiting after {limit:?}: {what}"
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -53,7 +53,11 @@ impl Place {
         let name = unique(test);
         let dir = shared().sandbox.mkdir(&name);
         let cgroup = format!("/{}/{name}", shared().sandbox.name);
-        Self { root: dir.join("root"), dir, cgroup }
+        Self {
+            root: dir.join("root"),
+            dir,
+            cgroup,
+        }
     }
 
     /// The root filesystem, the same for all tests of a file: containers don't write to it.
@@ -89,7 +93,12 @@ impl Place {
 
     /// Creates a container in a bundle of its own.
     #[track_caller]
-    pub fn create(&self, id: &str, args: &[&str], change: impl FnOnce(&mut Value)) -> Container<'_> {
+    pub fn create(
+        &self,
+        id: &str,
+        args: &[&str],
+        change: impl FnOnce(&mut Value),
+    ) -> Container<'_> {
         self.create_in(id, &self.bundle(id, args, change))
     }
 
@@ -112,14 +121,24 @@ impl Place {
     pub fn create_in(&self, id: &str, bundle: &Bundle) -> Container<'_> {
         let pid_file = bundle.path("init.pid");
         let mut command = self.cmd(&["create", "--bundle"]);
-        command.arg(&bundle.dir).arg("--pid-file").arg(&pid_file).arg(id);
+        command
+            .arg(&bundle.dir)
+            .arg("--pid-file")
+            .arg(&pid_file)
+            .arg(id);
         let streams = Streams::give(&mut command);
         let status = super::command::status(&mut command);
         drop(command);
         if !status.success() {
             panic!("create `{id}`: {status}: {}", streams.stderr.text());
         }
-        Container { place: self, id: id.into(), pid: pid_in(&pid_file), streams, bundle: bundle.clone() }
+        Container {
+            place: self,
+            id: id.into(),
+            pid: pid_in(&pid_file),
+            streams,
+            bundle: bundle.clone(),
+        }
     }
 
     /// `state ID` as JSON.
@@ -131,13 +150,19 @@ impl Place {
     /// `status` of `state ID`.
     #[track_caller]
     pub fn status(&self, id: &str) -> String {
-        self.state(id)["status"].as_str().expect("status is a string").to_owned()
+        self.state(id)["status"]
+            .as_str()
+            .expect("status is a string")
+            .to_owned()
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let entries = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
+        let entries = std::fs::read_dir(&self.root)
+            .into_iter()
+            .flatten()
+            .flatten();
         for entry in entries {
             let id = entry.file_name();
             let _ = self.bare().args(["delete", "--force"]).arg(id).output();
@@ -227,8 +252,10 @@ fn pipe() -> (Stream, OwnedFd) {
 /// The pid in a pid-file, read as strictly as go-runc and conmon-rs do: digits and nothing else.
 #[track_caller]
 pub fn pid_in(file: &Path) -> i32 {
-    let text = std::fs::read_to_string(file).unwrap_or_else(|e| panic!("pid-file {}: {e}", file.display()));
-    text.parse().unwrap_or_else(|e| panic!("pid-file holds {text:?}: {e}"))
+    let text = std::fs::read_to_string(file)
+        .unwrap_or_else(|e| panic!("pid-file {}: {e}", file.display()));
+    text.parse()
+        .unwrap_or_else(|e| panic!("pid-file holds {text:?}: {e}"))
 }
 
 /// Waits at most ten seconds for a child, adopted or own.

@@ -64,16 +64,27 @@ impl Sandbox {
         // Containers in a user namespace pass through it.
         let open = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(&dir, open).expect("open the directory");
-        let name = dir.file_name().expect("it has a name").to_string_lossy().into_owned();
+        let name = dir
+            .file_name()
+            .expect("it has a name")
+            .to_string_lossy()
+            .into_owned();
         let last_words = last_words.replace("{dir}", &dir.to_string_lossy());
         // The directory comes through the pipe: in its arguments or its environment it would be
         // a mark, and the janitor would end itself.
         let mut janitor = Command::new("/bin/sh");
-        janitor.args(["-c", JANITOR]).stdin(Stdio::piped()).stdout(Stdio::null());
+        janitor
+            .args(["-c", JANITOR])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null());
         let mut janitor = janitor.spawn().expect("start the janitor");
         let pipe = janitor.stdin.as_mut().expect("its stdin is a pipe");
         writeln!(pipe, "{}\n{name}\n{last_words}", dir.display()).expect("tell the janitor");
-        Self { dir, name, _janitor: janitor }
+        Self {
+            dir,
+            name,
+            _janitor: janitor,
+        }
     }
 
     /// A path inside.
@@ -84,7 +95,8 @@ impl Sandbox {
     /// Writes a file inside.
     pub fn write(&self, relative: &str, text: &str) -> PathBuf {
         let path = self.path(relative);
-        std::fs::create_dir_all(path.parent().expect("inside the sandbox")).expect("make a directory");
+        std::fs::create_dir_all(path.parent().expect("inside the sandbox"))
+            .expect("make a directory");
         std::fs::write(&path, text).unwrap_or_else(|e| panic!("write {}: {e}", path.display()));
         path
     }
@@ -108,5 +120,8 @@ impl Sandbox {
 pub fn mounts_below(dir: &Path) -> Vec<String> {
     let info = std::fs::read_to_string("/proc/self/mountinfo").expect("read mountinfo");
     let points = info.lines().filter_map(|l| l.split(' ').nth(4));
-    points.filter(|p| Path::new(p).starts_with(dir)).map(String::from).collect()
+    points
+        .filter(|p| Path::new(p).starts_with(dir))
+        .map(String::from)
+        .collect()
 }

@@ -1,0 +1,184 @@
+//! What tools read and change: list, ps, events, update, pause.
+
+use crate::*;
+
+/// Keys and kinds of runc 1.1.5's answers.
+fn keys(value: &Value) -> Vec<String> {
+    let mut keys: Vec<_> = value
+        .as_object()
+        .expect("an object")
+        .keys()
+        .cloned()
+        .collect();
+    keys.sort();
+    keys
+}
+
+#[test]
+fn state_and_list_have_runcs_shape() {
+    let place = Place::new("shapes");
+    let c = place.create("c", SLEEP, |c| {
+        c["annotations"]["org.example"] = json!("kept")
+    });
+    c.start();
+    let state = place.state("c");
+    for key in [
+        "ociVersion",
+        "id",
+        "pid",
+        "status",
+        "bundle",
+        "rootfs",
+        "created",
+        "annotations",
+        "owner",
+    ] {
+        assert!(!state[key].is_null(), "state has no {key}: {state}");
+    }
+    assert_eq!(state["annotations"]["org.example"], "kept");
+    let list = place.run(&["list", "--format=json"]).ok().json();
+    assert_eq!(keys(&list[0]), keys(&state));
+    assert_eq!(list[0]["id"], "c");
+    let table = place.run(&["list"]).ok().stdout;
+    let head: Vec<_> = table.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(head, ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]);
+    assert_eq!(place.run(&["list", "-q"]).ok().out(), "c");
+    c.remove();
+    assert!(
+        place.run(&["list", "--format", "json"]).ok().out() == "null",
+        "an empty list is null, as in runc"
+    );
+}
+
+#[test]
+fn ps_gives_host_pids() {
+    let place = Place::new("ps");
+    let c = place.started_sh("c", "sleep 300 & exec sleep 300");
+    wait_until("two processes", || {
+        place
+            .run(&["ps", "--format", "json", "c"])
+            .json()
+            .as_array()
+            .unwrap()
+            .len()
+            == 2
+    });
+    let pids = place.run(&["ps", "--format", "json", "c"]).ok().json();
+    assert!(pids.as_array().unwrap().contains(&json!(c.pid)), "{pids}");
+    let table = place.run(&["ps", "--format", "table", "c"]).ok().stdout;
+    assert!(table.starts_with("UID"), "{table}");
+    assert_eq!(table.lines().count(), 3, "{table}");
+    let table = place.run(&["ps", "c", "-o", "pid,comm"]).ok().stdout;
+    assert!(table.contains("sleep"), "{table}");
+    c.remove();
+}
+
+#[test]
+fn events_stats_have_runcs_shape() {
+    let place = Place::new("events");
+    let c = place.started_sh("c", "exec sleep 300");
+    let event = place.run(&["events", "--stats", "c"]).ok().json();
+    assert_eq!(keys(&event), ["data", "id", "type"]);
+    assert_eq!(
+        (&event["type"], &event["id"]),
+        (&json!("stats"), &json!("c"))
+    );
+    let yardstick = [
+        "cpu",
+        "cpuset",
+        "memory",
+        "pids",
+        "blkio",
+        "hugetlb",
+        "intel_rdt",
+        "network_interfaces",
+    ];
+    for key in yardstick {
+        let there = event["data"].as_object().unwrap().contains_key(key);
+        assert!(there, "data has no {key}: {event}");
+    }
+    assert!(
+        event["data"]["cpu"]["usage"]["total"].as_u64().is_some(),
+        "{event}"
+    );
+    assert!(
+        event["data"]["memory"]["usage"]["usage"]
+            .as_u64()
+            .is_some_and(|n| n > 0),
+        "{event}"
+    );
+    assert!(
+        event["data"]["pids"]["current"].as_u64() == Some(1),
+        "{event}"
+    );
+    c.remove();
+    place.run(&["events", "--stats", "c"]).fails();
+}
+
+#[test]
+fn update_reaches_the_cgroup() {
+    let place = Place::new("update");
+    let c = place.create("c", SLEEP, |c| {
+        c["linux"]["resources"]["pids"] = json!({"limit": 100})
+    });
+    let pids = || cgroup::value(c.pid, "pids", "pids.max", "pids.max");
+    let memory = || cgroup::value(c.pid, "memory", "memory.limit_in_bytes", "memory.max");
+    assert_eq!(pids(), "100");
+    c.start();
+    place.run(&["update", "--pids-limit", "77", "c"]).ok();
+    assert_eq!(pids(), "77");
+    // CRI-O's form, the shim's form, podman's form.
+    let json =
+        |limit: u32| json!({"pids": {"limit": limit}, "memory": {"limit": 100 << 20}}).to_string();
+    feed(
+        &mut place.cmd(&["update", "--resources", "-", "c"]),
+        json(66).as_bytes(),
+    )
+    .ok();
+    assert_eq!((pids(), memory()), ("66".into(), (100 << 20).to_string()));
+    feed(
+        &mut place.cmd(&["update", "--resources=-", "c"]),
+        json(55).as_bytes(),
+    )
+    .ok();
+    assert_eq!(pids(), "55");
+    let file = place.dir.join("resources");
+    fs::write(&file, json(44)).unwrap();
+    place
+        .run(&["update", &format!("--resources={}", file.display()), "c"])
+        .ok();
+    assert_eq!(pids(), "44");
+    place
+        .run(&[
+            "update",
+            "--memory",
+            "67108864",
+            "--cpu-quota",
+            "50000",
+            "--cpu-period",
+            "100000",
+            "c",
+        ])
+        .ok();
+    assert_eq!(memory(), (64 << 20).to_string());
+    let v2 = |v1: &str| cgroup::value(c.pid, "cpu", v1, "cpu.max");
+    assert!(["50000", "50000 100000"].contains(&v2("cpu.cfs_quota_us").as_str()));
+    place.run(&["update", "--memory", "-1", "c"]).ok();
+    assert_ne!(memory(), (64 << 20).to_string());
+    c.remove();
+}
+
+#[test]
+fn pause_and_resume() {
+    let place = Place::new("pause");
+    let c = place.started_sh("c", "exec sleep 300");
+    place.run(&["pause", "c"]).ok();
+    assert_eq!(place.status("c"), "paused");
+    place.run(&["exec", "c", "true"]).fails().says("paused");
+    place.run(&["resume", "c"]).ok();
+    assert_eq!(place.status("c"), "running");
+    place.run(&["resume", "c"]).fails();
+    place.run(&["pause", "c"]).ok();
+    place.run(&["delete", "--force", "c"]).ok();
+    c.reap();
+}
