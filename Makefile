@@ -9,7 +9,7 @@ PREFIX  ?= /usr/local
 # The suites drive this binary.
 export PXRUN_BIN ?= $(CURDIR)/$(FAST)
 
-.PHONY: help run build release install lint test test-all unit callers conformance bench coverage docs clean
+.PHONY: help run build release install lint test test-all unit callers conformance docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -18,35 +18,29 @@ run: build ## build, make a small bundle, run it, show its output
 	hack/run-demo $(FAST)
 
 build: ## build the binary that the tests drive
-	hack/deps build
+	hack/deps
 	cargo build --profile fast
 
 release: ## build the binary to install: smallest and fastest
-	hack/deps build
+	hack/deps
 	cargo build --release
 
 install: release ## install it below PREFIX (/usr/local)
 	install -D -m 0755 $(RELEASE) $(DESTDIR)$(PREFIX)/bin/pxrun
 
 lint: ## formatting and clippy, as CI wants them
-	hack/deps build
+	hack/deps
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	hack/check-rooms
 
 test: build ## install what the tests need and run them all on the embedded backend
-	hack/deps test
+	hack/test-deps
 	hack/test embedded
 
 test-all: test ## the same suites on every backend that this version has
 
-bench: release ## time pxrun against runc and crun
-	hack/deps test
-	hack/bench $(RELEASE)
 
-coverage: ## line coverage, with the lines run in the real binary and its children
-	hack/deps coverage
-	hack/coverage
 
 docs: ## generate docs/cli.md, man pages and completions
 	cargo run --quiet --example docs -- target/docs

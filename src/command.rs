@@ -105,10 +105,18 @@ impl Container {
 fn status(dir: &ContainerDir, record: &Record, backend: &dyn Backend) -> Status {
     let creating = !record.ready && record.creator.is_alive();
     if record.live_init().is_none() {
-        return if creating { Status::Creating } else { Status::Stopped };
+        return if creating {
+            Status::Creating
+        } else {
+            Status::Stopped
+        };
     }
     if !record.ready {
-        return if creating { Status::Creating } else { Status::Stopped };
+        return if creating {
+            Status::Creating
+        } else {
+            Status::Stopped
+        };
     }
     if backend.is_paused(record) {
         return Status::Paused;

@@ -40,7 +40,12 @@ impl Signals {
     /// Blocks every signal that can be blocked and passed on.
     pub fn block() -> Result<Signals, ForegroundError> {
         let mut mask = SigSet::all();
-        for fault in [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL] {
+        for fault in [
+            Signal::SIGSEGV,
+            Signal::SIGBUS,
+            Signal::SIGFPE,
+            Signal::SIGILL,
+        ] {
             mask.remove(fault);
         }
         let mut before = SigSet::empty();

@@ -95,7 +95,8 @@ pub fn run_all(
 pub fn run_all_warning(stage: &'static str, hooks: Option<&Vec<Hook>>, state: &Value) {
     for (index, hook) in hooks.into_iter().flatten().enumerate() {
         if let Err(error) = run(stage, index, hook, state, None) {
-            let cause = std::error::Error::source(&error).map_or(String::new(), |c| format!(": {c}"));
+            let cause =
+                std::error::Error::source(&error).map_or(String::new(), |c| format!(": {c}"));
             tracing::warn!("{error}{cause}");
         }
     }
@@ -119,7 +120,9 @@ fn run(
             source,
         }
     };
-    let mut child = command(hook, environment).spawn().map_err(failed("start"))?;
+    let mut child = command(hook, environment)
+        .spawn()
+        .map_err(failed("start"))?;
     let deadline = hook
         .timeout()
         .map(|seconds| Instant::now() + Duration::from_secs(seconds.max(0) as u64));
@@ -183,7 +186,11 @@ fn attend(
     let mut outputs: Vec<Box<dyn Pipe>> = Vec::new();
     outputs.extend(child.stdout.take().map(|o| Box::new(o) as Box<dyn Pipe>));
     outputs.extend(child.stderr.take().map(|o| Box::new(o) as Box<dyn Pipe>));
-    for fd in outputs.iter().map(|o| o.as_fd()).chain(stdin.iter().map(|s| s.as_fd())) {
+    for fd in outputs
+        .iter()
+        .map(|o| o.as_fd())
+        .chain(stdin.iter().map(|s| s.as_fd()))
+    {
         fcntl(fd.as_raw_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     }
     let mut written = 0;
@@ -240,13 +247,18 @@ fn wait_for_any(
 ) -> std::io::Result<Option<bool>> {
     let mut fds = vec![PollFd::new(pidfd, PollFlags::POLLIN)];
     fds.extend(stdin.map(|s| PollFd::new(s.as_fd(), PollFlags::POLLOUT)));
-    fds.extend(outputs.iter().map(|o| PollFd::new(o.as_fd(), PollFlags::POLLIN)));
+    fds.extend(
+        outputs
+            .iter()
+            .map(|o| PollFd::new(o.as_fd(), PollFlags::POLLIN)),
+    );
     loop {
         let timeout = match deadline.map(|d| d.saturating_duration_since(Instant::now())) {
             None => PollTimeout::NONE,
             Some(left) if left.is_zero() => return Ok(None),
-            Some(left) => PollTimeout::try_from(left + Duration::from_millis(1))
-                .unwrap_or(PollTimeout::MAX),
+            Some(left) => {
+                PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+            }
         };
         match poll(&mut fds, timeout) {
             Ok(0) | Err(Errno::EINTR) => continue,
@@ -287,7 +299,10 @@ mod tests {
     fn a_failure_names_the_hook_and_what_it_said() {
         let error = outcome(shell("echo no; echo luck >&2; exit 3")).unwrap_err();
         let text = error.to_string();
-        assert!(text.starts_with("prestart hook #0 `/bin/sh`: exit status: 3, output: "), "{text}");
+        assert!(
+            text.starts_with("prestart hook #0 `/bin/sh`: exit status: 3, output: "),
+            "{text}"
+        );
         assert!(text.contains("no") && text.contains("luck"), "{text}");
     }
 
@@ -297,7 +312,10 @@ mod tests {
         hook.set_timeout(Some(1));
         let begun = Instant::now();
         let error = outcome(hook).unwrap_err();
-        assert!(matches!(error, HookError::TimedOut { seconds: 1, .. }), "{error}");
+        assert!(
+            matches!(error, HookError::TimedOut { seconds: 1, .. }),
+            "{error}"
+        );
         assert!(begun.elapsed() < Duration::from_secs(20));
     }
 

@@ -30,8 +30,8 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
 
-use record::{level_name, record};
 pub use record::timestamp;
+use record::{level_name, record};
 
 /// `--log-format`. The texts of the variants are help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

@@ -30,7 +30,9 @@ fn main() -> ExitCode {
     };
     let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR");
     let euid = nix::unistd::geteuid().as_raw();
-    let root = cli.global.root_dir(euid, runtime_dir.as_deref().map(Path::new));
+    let root = cli
+        .global
+        .root_dir(euid, runtime_dir.as_deref().map(Path::new));
     match command::run(cli, root) {
         Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(EXIT)),
         Err(error) => failed(&logger, error),

@@ -20,7 +20,11 @@ pub enum PsError {
 /// Runs `ps` with the options (by default `-ef`) and keeps the heading and the lines of `pids`.
 pub fn table(pids: &[i32], options: &[String]) -> Result<String, PsError> {
     let default = ["-ef".to_owned()];
-    let options = if options.is_empty() { &default[..] } else { options };
+    let options = if options.is_empty() {
+        &default[..]
+    } else {
+        options
+    };
     let output = Command::new("/bin/ps")
         .args(options)
         .env_clear()
@@ -29,7 +33,9 @@ pub fn table(pids: &[i32], options: &[String]) -> Result<String, PsError> {
         .map_err(PsError::Run)?;
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr);
-        return Err(PsError::Failed(words.lines().next().unwrap_or("failed").to_owned()));
+        return Err(PsError::Failed(
+            words.lines().next().unwrap_or("failed").to_owned(),
+        ));
     }
     narrow(&String::from_utf8_lossy(&output.stdout), pids)
 }
@@ -40,10 +46,15 @@ fn narrow(text: &str, pids: &[i32]) -> Result<String, PsError> {
     let column = heading.split_whitespace().position(|name| name == "PID");
     let column = column.ok_or(PsError::NoPidColumn)?;
     let wanted = |line: &&str| {
-        let pid = line.split_whitespace().nth(column).and_then(|p| p.parse().ok());
+        let pid = line
+            .split_whitespace()
+            .nth(column)
+            .and_then(|p| p.parse().ok());
         pid.is_some_and(|pid: i32| pids.contains(&pid))
     };
-    let kept: Vec<&str> = std::iter::once(heading).chain(lines.filter(wanted)).collect();
+    let kept: Vec<&str> = std::iter::once(heading)
+        .chain(lines.filter(wanted))
+        .collect();
     Ok(kept.join("\n"))
 }
 
@@ -54,7 +65,10 @@ mod tests {
     #[test]
     fn only_the_containers_lines_are_kept() {
         let text = "UID   PID  CMD\nroot    1  init\nroot   12  sleep 1\nroot  112  sh";
-        assert_eq!(narrow(text, &[12]).unwrap(), "UID   PID  CMD\nroot   12  sleep 1");
+        assert_eq!(
+            narrow(text, &[12]).unwrap(),
+            "UID   PID  CMD\nroot   12  sleep 1"
+        );
         assert!(narrow("UID CMD\n", &[1]).is_err());
     }
 }

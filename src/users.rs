@@ -42,18 +42,23 @@ pub fn home_of(uid: u32) -> String {
     let home = lines(root.as_fd(), "etc/passwd").find_map(|line| {
         let fields: Vec<&str> = line.split(':').collect();
         let matches = fields.get(2)?.parse() == Ok(uid);
-        (matches).then(|| fields.get(5).map(|h| h.to_string())).flatten()
+        (matches)
+            .then(|| fields.get(5).map(|h| h.to_string()))
+            .flatten()
     });
-    home.filter(|home| home.starts_with('/')).unwrap_or_else(|| fallback.to_owned())
+    home.filter(|home| home.starts_with('/'))
+        .unwrap_or_else(|| fallback.to_owned())
 }
 
 /// Name of a user of the host, or its number.
 pub fn host_name_of(uid: u32) -> String {
     let root = open_root(Path::new("/"));
-    let name = database(root.as_ref(), "etc/passwd").into_iter().find_map(|line| {
-        let fields: Vec<&str> = line.split(':').collect();
-        (fields.get(2)?.parse() == Ok(uid)).then(|| fields.first().map(|n| n.to_string()))?
-    });
+    let name = database(root.as_ref(), "etc/passwd")
+        .into_iter()
+        .find_map(|line| {
+            let fields: Vec<&str> = line.split(':').collect();
+            (fields.get(2)?.parse() == Ok(uid)).then(|| fields.first().map(|n| n.to_string()))?
+        });
     name.unwrap_or_else(|| format!("#{uid}"))
 }
 
@@ -70,7 +75,11 @@ pub fn resolve(root: &Path, text: &str) -> Result<Identity, UserError> {
     let passwd: Vec<String> = database(root.as_ref(), "etc/passwd");
     let entry = passwd.iter().find_map(|line| {
         let fields: Vec<&str> = line.split(':').collect();
-        let (name, uid, gid) = (*fields.first()?, fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?);
+        let (name, uid, gid) = (
+            *fields.first()?,
+            fields.get(2)?.parse().ok()?,
+            fields.get(3)?.parse().ok()?,
+        );
         (name == user || user.parse() == Ok(uid)).then(|| (name.to_owned(), uid, gid))
     });
     let (name, uid, own_gid) = match (entry, user.parse::<u32>()) {
@@ -96,7 +105,9 @@ pub fn resolve(root: &Path, text: &str) -> Result<Identity, UserError> {
 fn group_id(groups: &[String], text: &str) -> Result<u32, UserError> {
     let by_name = groups.iter().find_map(|line| {
         let fields: Vec<&str> = line.split(':').collect();
-        (fields.first() == Some(&text)).then(|| fields.get(2)?.parse().ok()).flatten()
+        (fields.first() == Some(&text))
+            .then(|| fields.get(2)?.parse().ok())
+            .flatten()
     });
     by_name
         .or_else(|| text.parse().ok())

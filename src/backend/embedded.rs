@@ -47,7 +47,11 @@ impl Backend for Embedded {
 
     fn start(&self, dir: &ContainerDir, _record: &Record) -> anyhow::Result<()> {
         let held = std::fs::File::open(dir.path()).context("open state directory")?;
-        let path = format!("/proc/self/fd/{}/{}", held.as_raw_fd(), create::START_SOCKET);
+        let path = format!(
+            "/proc/self/fd/{}/{}",
+            held.as_raw_fd(),
+            create::START_SOCKET
+        );
         let socket = UnixStream::connect(path).context("reach the waiting process")?;
         stream_outcome(socket.into())
     }

@@ -70,11 +70,11 @@ impl Cgroup {
             }
             result => absent_is_fine(result).map_err(remove)?,
         }
-        if self.own_parent {
-            if let Some(parent) = dir.parent().filter(|parent| *parent != hierarchy.mount) {
-                // Others may live there still, and that is their right.
-                let _ = std::fs::remove_dir(parent);
-            }
+        if self.own_parent
+            && let Some(parent) = dir.parent().filter(|parent| *parent != hierarchy.mount)
+        {
+            // Others may live there still, and that is their right.
+            let _ = std::fs::remove_dir(parent);
         }
         Ok(())
     }

@@ -10,9 +10,9 @@ use super::{Context, contract, send_pidfd, write_pid_file};
 use crate::backend::{self, CreateOptions, Creation, embedded};
 use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
+use crate::cli::globals::CgroupManager;
 use crate::spec::Validated;
 use crate::state::{ContainerDir, ProcessId, RECORD_VERSION, Record};
-use crate::cli::globals::CgroupManager;
 use crate::{cli, host, logging};
 
 /// What `create`, `run` and later `restore` ask for.
@@ -114,9 +114,10 @@ fn build(
 
 /// The record on disk knows more than the one we set out with: which process was made.
 fn roll_back(dir: &ContainerDir) {
-    let destroyed = dir.load().map_err(anyhow::Error::from).and_then(|record| {
-        backend::by_name(&record.backend)?.destroy(&record)
-    });
+    let destroyed = dir
+        .load()
+        .map_err(anyhow::Error::from)
+        .and_then(|record| backend::by_name(&record.backend)?.destroy(&record));
     match destroyed {
         Ok(()) => {
             if let Err(error) = dir.remove() {
@@ -139,10 +140,16 @@ fn record(
     let linux = typed.linux().as_ref();
     let has = |kind| {
         let list = linux.and_then(|l| l.namespaces().as_ref());
-        list.into_iter().flatten().any(|n| n.typ() == kind && n.path().is_none())
+        list.into_iter()
+            .flatten()
+            .any(|n| n.typ() == kind && n.path().is_none())
     };
-    let annotations: BTreeMap<String, String> =
-        typed.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
+    let annotations: BTreeMap<String, String> = typed
+        .annotations()
+        .iter()
+        .flatten()
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
     Ok(Record {
         version: RECORD_VERSION,
         id: id.to_owned(),
@@ -178,9 +185,15 @@ fn cgroup(context: &Context, id: &str, linux: Option<&Linux>) -> anyhow::Result<
 /// RFC 3339 with nanoseconds: the form of `created` in runc's state.
 fn now() -> String {
     let now = std::time::SystemTime::now();
-    let since = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since = now
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
     let seconds = logging::timestamp(now);
-    format!("{}.{:09}Z", seconds.trim_end_matches('Z'), since.subsec_nanos())
+    format!(
+        "{}.{:09}Z",
+        seconds.trim_end_matches('Z'),
+        since.subsec_nanos()
+    )
 }
 
 /// A terminal needs somebody who holds its other end; a socket without a terminal is a mistake.

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use super::{Container, Context, send_pidfd, write_pid_file};
 use crate::backend::{self, ExecRequest};
+use crate::cli::exec::{EnvVar, Principal, SubCgroup, User};
 use crate::error::Kind;
 use crate::spec::Validated;
 use crate::state::Status;
-use crate::cli::exec::{EnvVar, Principal, SubCgroup, User};
 use crate::{bundle, cli, console, foreground, host, users};
 
 pub fn run(context: &Context, args: cli::Exec) -> anyhow::Result<i32> {
@@ -40,14 +40,18 @@ fn story(context: &Context, args: cli::Exec) -> anyhow::Result<i32> {
     let signals = foreground::Signals::block()?;
     let terminal = process.terminal().unwrap_or(false);
     let (console, ours) = consoles(terminal, &args)?;
-    let running = container.backend.exec(&container.record, &config, ExecRequest {
-        process,
-        raw,
-        console,
-        preserve_fds: u32::try_from(args.preserve_fds).unwrap_or(0),
-        cgroups: args.cgroup.iter().map(cgroup_text).collect(),
-        filter_cache: Some(backend::filter_cache(&context.root)),
-    })?;
+    let running = container.backend.exec(
+        &container.record,
+        &config,
+        ExecRequest {
+            process,
+            raw,
+            console,
+            preserve_fds: u32::try_from(args.preserve_fds).unwrap_or(0),
+            cgroups: args.cgroup.iter().map(cgroup_text).collect(),
+            filter_cache: Some(backend::filter_cache(&context.root)),
+        },
+    )?;
     if let Some(socket) = &args.pidfd_socket {
         send_pidfd(socket, running.pidfd.as_fd())?;
     }
@@ -57,7 +61,9 @@ fn story(context: &Context, args: cli::Exec) -> anyhow::Result<i32> {
     if args.detach {
         return Ok(0);
     }
-    let master = ours.map(|socket| console::receive(socket.as_fd())).transpose()?;
+    let master = ours
+        .map(|socket| console::receive(socket.as_fd()))
+        .transpose()?;
     let status = foreground::attend(&signals, running.pid, running.pidfd.as_fd(), master)?;
     Ok(foreground::exit_code(status))
 }
@@ -158,11 +164,21 @@ fn set_user(container: &Container, process: &mut Value, args: &cli::Exec) -> any
         });
     }
     if !args.additional_gids.is_empty() {
-        let more = args.additional_gids.iter().copied().map(Value::from).collect();
+        let more = args
+            .additional_gids
+            .iter()
+            .copied()
+            .map(Value::from)
+            .collect();
         if !process["user"].is_object() {
             process["user"] = json!({"uid": 0, "gid": 0});
         }
-        append(&mut process["user"], "/additionalGids", "additionalGids", more);
+        append(
+            &mut process["user"],
+            "/additionalGids",
+            "additionalGids",
+            more,
+        );
     }
     Ok(())
 }

@@ -15,7 +15,9 @@ pub fn run(context: &Context, args: cli::Kill) -> anyhow::Result<()> {
         if container.status() == Status::Stopped && !args.all {
             return Err(Kind::NotRunning.into());
         }
-        container.backend.kill(&container.record, args.signal.0, args.all)
+        container
+            .backend
+            .kill(&container.record, args.signal.0, args.all)
     };
     signal().with_context(|| format!("kill container `{}`", args.container_id))
 }

@@ -11,13 +11,21 @@ pub fn run(context: &Context, args: cli::List) -> anyhow::Result<()> {
     let found = containers(context)?;
     if args.quiet {
         let ids: Vec<&str> = found.iter().map(|(record, _)| record.id.as_str()).collect();
-        return if ids.is_empty() { Ok(()) } else { print_text(&ids.join("\n")) };
+        return if ids.is_empty() {
+            Ok(())
+        } else {
+            print_text(&ids.join("\n"))
+        };
     }
     match args.format {
         Format::Json => {
             let list: Vec<_> = found.iter().map(|(r, s)| json_entry(r, *s)).collect();
             // runc prints `null` for none, from a nil slice: callers decode both alike.
-            let text = if list.is_empty() { "null".into() } else { json!(list).to_string() };
+            let text = if list.is_empty() {
+                "null".into()
+            } else {
+                json!(list).to_string()
+            };
             print_text(&text)
         }
         Format::Table => print_text(&table(&found)),
@@ -82,14 +90,23 @@ fn table(found: &[(Record, Status)]) -> String {
         ]
     }));
     let widths: Vec<usize> = (0..6)
-        .map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0).max(9) + 3)
+        .map(|column| {
+            rows.iter()
+                .map(|row| row[column].len())
+                .max()
+                .unwrap_or(0)
+                .max(9)
+                + 3
+        })
         .collect();
     let lines: Vec<String> = rows
         .iter()
         .map(|row| {
             let last = row.len() - 1;
             let padded = row.iter().zip(&widths).take(last);
-            let front: String = padded.map(|(cell, width)| format!("{cell:width$}")).collect();
+            let front: String = padded
+                .map(|(cell, width)| format!("{cell:width$}"))
+                .collect();
             front + &row[last]
         })
         .collect();

@@ -14,8 +14,7 @@ pub fn run(args: cli::Spec) -> anyhow::Result<()> {
     let path = args.bundle.unwrap_or_default().join(CONFIG_FILE);
     let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
     let facts = host::facts();
-    let value =
-        template::default_spec(args.rootless, uid.as_raw(), gid.as_raw(), facts.cgroup_v2);
+    let value = template::default_spec(args.rootless, uid.as_raw(), gid.as_raw(), facts.cgroup_v2);
     let mut file = std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)

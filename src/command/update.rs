@@ -20,7 +20,9 @@ pub fn run(context: &Context, args: cli::Update) -> anyhow::Result<()> {
 
 fn story(context: &Context, args: cli::Update) -> anyhow::Result<()> {
     let raw = match &args.resources {
-        Some(Input::Stdin) => bundle::read_json(Path::new("standard input"), std::io::stdin().lock())?,
+        Some(Input::Stdin) => {
+            bundle::read_json(Path::new("standard input"), std::io::stdin().lock())?
+        }
         Some(Input::File(path)) => bundle::load_json(path)?,
         None => from_flags(&args)?,
     };
@@ -33,7 +35,9 @@ fn story(context: &Context, args: cli::Update) -> anyhow::Result<()> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    container.backend.update(&container.record, &resources, &raw)
+    container
+        .backend
+        .update(&container.record, &resources, &raw)
 }
 
 /// The flags as the JSON that they stand for.
@@ -51,30 +55,41 @@ fn from_flags(args: &cli::Update) -> anyhow::Result<Value> {
     }
     let mut resources = Map::new();
     let mut section = |name: &str, entries: Vec<(&str, Option<Value>)>| {
-        let set: Map<String, Value> =
-            entries.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?))).collect();
+        let set: Map<String, Value> = entries
+            .into_iter()
+            .filter_map(|(k, v)| Some((k.to_owned(), v?)))
+            .collect();
         if !set.is_empty() {
             resources.insert(name.to_owned(), Value::Object(set));
         }
     };
-    section("memory", vec![
-        ("limit", args.memory.map(Into::into)),
-        ("reservation", args.memory_reservation.map(Into::into)),
-        ("swap", args.memory_swap.map(Into::into)),
-    ]);
-    section("cpu", vec![
-        ("shares", args.cpu_share.map(Into::into)),
-        ("quota", args.cpu_quota.map(Into::into)),
-        ("burst", args.cpu_burst.map(Into::into)),
-        ("period", args.cpu_period.map(Into::into)),
-        ("realtimeRuntime", args.cpu_rt_runtime.map(Into::into)),
-        ("realtimePeriod", args.cpu_rt_period.map(Into::into)),
-        ("cpus", args.cpuset_cpus.clone().map(Into::into)),
-        ("mems", args.cpuset_mems.clone().map(Into::into)),
-        ("idle", args.cpu_idle.map(Into::into)),
-    ]);
+    section(
+        "memory",
+        vec![
+            ("limit", args.memory.map(Into::into)),
+            ("reservation", args.memory_reservation.map(Into::into)),
+            ("swap", args.memory_swap.map(Into::into)),
+        ],
+    );
+    section(
+        "cpu",
+        vec![
+            ("shares", args.cpu_share.map(Into::into)),
+            ("quota", args.cpu_quota.map(Into::into)),
+            ("burst", args.cpu_burst.map(Into::into)),
+            ("period", args.cpu_period.map(Into::into)),
+            ("realtimeRuntime", args.cpu_rt_runtime.map(Into::into)),
+            ("realtimePeriod", args.cpu_rt_period.map(Into::into)),
+            ("cpus", args.cpuset_cpus.clone().map(Into::into)),
+            ("mems", args.cpuset_mems.clone().map(Into::into)),
+            ("idle", args.cpu_idle.map(Into::into)),
+        ],
+    );
     section("pids", vec![("limit", args.pids_limit.map(Into::into))]);
-    section("blockIO", vec![("weight", args.blkio_weight.map(Into::into))]);
+    section(
+        "blockIO",
+        vec![("weight", args.blkio_weight.map(Into::into))],
+    );
     if resources.is_empty() {
         tracing::warn!("nothing to update: no limit is given");
     }

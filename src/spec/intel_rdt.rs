@@ -19,17 +19,17 @@ pub const SHAPE: Shape = Shape::Object(&[
 /// config-linux.md, "IntelRdt". `closID` names a directory below the resctrl mount.
 pub fn check(linux: &Linux, report: &mut Report) {
     let Some(rdt) = linux.intel_rdt() else { return };
-    if let Some(id) = rdt.clos_id() {
-        if id == "." || id == ".." || id.contains('/') || id.len() > 255 {
-            let expected = "the name of one directory";
-            report.bad("linux.intelRdt.closID", &show_text(id), expected);
-        }
+    if let Some(id) = rdt.clos_id()
+        && (id == "." || id == ".." || id.contains('/') || id.len() > 255)
+    {
+        let expected = "the name of one directory";
+        report.bad("linux.intelRdt.closID", &show_text(id), expected);
     }
-    if let Some(schema) = rdt.mem_bw_schema() {
-        if !schema.starts_with("MB:") || schema.contains('\n') {
-            let expected = "one line that starts with `MB:`";
-            report.bad("linux.intelRdt.memBwSchema", &show_text(schema), expected);
-        }
+    if let Some(schema) = rdt.mem_bw_schema()
+        && (!schema.starts_with("MB:") || schema.contains('\n'))
+    {
+        let expected = "one line that starts with `MB:`";
+        report.bad("linux.intelRdt.memBwSchema", &show_text(schema), expected);
     }
     for (index, line) in rdt.schemata().iter().flatten().enumerate() {
         if line.contains('\n') {

@@ -1164,10 +1164,9 @@ fn each_warned_case_warns() {
         ),
         (
             "/linux/resources/memory",
-            json!({"kernel": 1, "kernelTCP": 2}),
+            json!({"kernel": 1}),
             vec![
                 "linux.resources.memory.kernel: `1`: kernels no longer limit kernel memory apart, ignored",
-                "linux.resources.memory.kernelTCP: `2`: kernels no longer limit kernel memory apart, ignored",
             ],
         ),
         (

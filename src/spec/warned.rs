@@ -15,7 +15,6 @@ pub const WARNED: &[&Warned] = &[
     &CAPABILITY,
     &PERSONALITY_FLAGS,
     &KERNEL_MEMORY,
-    &KERNEL_TCP_MEMORY,
     &MOUNT_DESTINATION,
     &MOUNT_LABEL,
     &SECCOMP_EMPTY,
@@ -38,12 +37,6 @@ pub const PERSONALITY_FLAGS: Warned = Warned {
 /// Since Linux 5.16 memory.kmem.limit_in_bytes answers EOPNOTSUPP; cgroup v2 never had it.
 pub const KERNEL_MEMORY: Warned = Warned {
     path: "linux.resources.memory.kernel",
-    reason: "kernels no longer limit kernel memory apart, ignored",
-};
-
-/// As `KERNEL_MEMORY`.
-pub const KERNEL_TCP_MEMORY: Warned = Warned {
-    path: "linux.resources.memory.kernelTCP",
     reason: "kernels no longer limit kernel memory apart, ignored",
 };
 

@@ -310,10 +310,7 @@ mod tests {
         std::thread::sleep(std::time::Duration::from_millis(100));
         dir.remove().unwrap();
         drop(held);
-        assert!(matches!(
-            waiter.join().unwrap(),
-            Err(StateError::NotExist)
-        ));
+        assert!(matches!(waiter.join().unwrap(), Err(StateError::NotExist)));
     }
 
     #[test]

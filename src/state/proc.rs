@@ -72,7 +72,10 @@ mod tests {
 
     #[test]
     fn a_command_name_with_parentheses_and_blanks_is_no_obstacle() {
-        let fields = (4..=21).map(|n| n.to_string()).collect::<Vec<_>>().join(" ");
+        let fields = (4..=21)
+            .map(|n| n.to_string())
+            .collect::<Vec<_>>()
+            .join(" ");
         let line = format!("7 (a) Z 1 (b)) S {fields} 4711 23 24");
         let stat = ProcStat::parse(line.as_bytes());
         assert_eq!(

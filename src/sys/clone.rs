@@ -70,7 +70,11 @@ pub fn clone3(args: CloneArgs<'_>) -> Result<Cloned, Errno> {
         flags,
         pidfd: &raw mut pidfd as u64,
         // With CLONE_PARENT the kernel takes the caller's own exit signal and wants 0 here.
-        exit_signal: if args.sibling { 0 } else { libc::SIGCHLD as u64 },
+        exit_signal: if args.sibling {
+            0
+        } else {
+            libc::SIGCHLD as u64
+        },
         cgroup: args.cgroup.map_or(0, |fd| fd.as_raw_fd() as u64),
         ..RawArgs::default()
     };

@@ -47,7 +47,7 @@ pub fn load(program: &[u8], flags: libc::c_ulong) -> Result<Option<OwnedFd>> {
 }
 
 fn instructions(program: &[u8]) -> Result<Vec<libc::sock_filter>> {
-    if program.is_empty() || program.len() % INSTRUCTION != 0 {
+    if program.is_empty() || !program.len().is_multiple_of(INSTRUCTION) {
         return Err(Errno::EINVAL);
     }
     let one = |bytes: &[u8]| libc::sock_filter {

@@ -117,14 +117,19 @@ pub fn create(
         }
         .run()
     })?;
-    serve(dir, record, spec, Parts {
-        spawned,
-        waiting,
-        ours,
-        namespaces,
-        mapping,
-        setup,
-    })
+    serve(
+        dir,
+        record,
+        spec,
+        Parts {
+            spawned,
+            waiting,
+            ours,
+            namespaces,
+            mapping,
+            setup,
+        },
+    )
 }
 
 /// What the command holds while init builds.
@@ -185,10 +190,16 @@ fn setup(
     options: &CreateOptions,
 ) -> anyhow::Result<Setup> {
     let typed = spec.spec();
-    let process = typed.process().as_ref().context("process: missing, expected an object")?;
+    let process = typed
+        .process()
+        .as_ref()
+        .context("process: missing, expected an object")?;
     let linux = typed.linux().as_ref();
     let program = match linux.and_then(|l| l.seccomp().as_ref()) {
-        Some(filter) => Some(Program::load_or_compile(filter, options.filter_cache.as_deref())?),
+        Some(filter) => Some(Program::load_or_compile(
+            filter,
+            options.filter_cache.as_deref(),
+        )?),
         None => None,
     };
     let settings = process_options(record, namespaces, options.preserve_fds, program, linux)?;
@@ -239,11 +250,18 @@ pub fn common_options(
 }
 
 fn apply_limits(record: &Record, spec: &Validated) -> anyhow::Result<()> {
-    let typed = spec.spec().linux().as_ref().and_then(|l| l.resources().as_ref());
+    let typed = spec
+        .spec()
+        .linux()
+        .as_ref()
+        .and_then(|l| l.resources().as_ref());
     let Some(resources) = typed else {
         return Ok(());
     };
-    let raw = spec.raw().pointer("/linux/resources").unwrap_or(&Value::Null);
+    let raw = spec
+        .raw()
+        .pointer("/linux/resources")
+        .unwrap_or(&Value::Null);
     for warning in record.cgroup.apply(resources, raw)? {
         tracing::warn!("{}: {}", warning.json, warning.reason);
     }
@@ -280,13 +298,12 @@ fn apply_intel_rdt(record: &Record, spec: &Spec, pid: Pid) -> anyhow::Result<()>
 
 /// Moves the devices named in `linux.netDevices` into the container's network namespace; they lose
 /// their addresses on the way, so these are told to init.
-fn move_network_devices(
-    spec: &Spec,
-    pid: Pid,
-) -> anyhow::Result<Vec<(String, Vec<CidrAddress>)>> {
+fn move_network_devices(spec: &Spec, pid: Pid) -> anyhow::Result<Vec<(String, Vec<CidrAddress>)>> {
     let linux = spec.linux().as_ref();
     let empty = HashMap::new();
-    let devices = linux.and_then(|l| l.net_devices().as_ref()).unwrap_or(&empty);
+    let devices = linux
+        .and_then(|l| l.net_devices().as_ref())
+        .unwrap_or(&empty);
     if devices.is_empty() {
         return Ok(Vec::new());
     }

@@ -103,7 +103,9 @@ fn attend(
         let init = record.init.map_or(0, |init| init.pid);
         record.cgroup.join_beside(pid, init)?;
     } else {
-        record.cgroup.join_sub(pid, &SubCgroup::parse(&job.cgroups)?)?;
+        record
+            .cgroup
+            .join_sub(pid, &SubCgroup::parse(&job.cgroups)?)?;
     }
     channel.send(&Go::to(pid))?;
     match channel.await_report()? {
@@ -124,11 +126,13 @@ fn setup(
 ) -> anyhow::Result<Setup> {
     let linux = config.spec().linux().as_ref();
     let program = match linux.and_then(|l| l.seccomp().as_ref()) {
-        Some(filter) => Some(Program::load_or_compile(filter, job.filter_cache.as_deref())?),
+        Some(filter) => Some(Program::load_or_compile(
+            filter,
+            job.filter_cache.as_deref(),
+        )?),
         None => None,
     };
-    let options =
-        common_options(record, target.joins_user, job.preserve_fds, program, linux)?;
+    let options = common_options(record, target.joins_user, job.preserve_fds, program, linux)?;
     Ok(Setup::new(&job.process, &job.raw, linux, options)?)
 }
 

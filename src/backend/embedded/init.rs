@@ -89,7 +89,7 @@ impl Init<'_> {
         let outcome = start_hooks(self.spec.hooks().as_ref(), &self.state, ready.environment())
             .and_then(|()| Err(ready.exec().into()));
         if let Err(error) = &outcome {
-            knock.fail(&crate::error::one_line(&error));
+            knock.fail(&crate::error::one_line(error));
             // The failure is told: nobody waits on the other channel any more.
             exit_now(1);
         }
@@ -190,7 +190,12 @@ impl Init<'_> {
             self.channel.await_go()?;
         }
         let state = with_status(&self.state, "creating");
-        crate::hooks::run_all("createContainer", hooks.create_container().as_ref(), &state, None)?;
+        crate::hooks::run_all(
+            "createContainer",
+            hooks.create_container().as_ref(),
+            &state,
+            None,
+        )?;
         Ok(())
     }
 
@@ -277,5 +282,3 @@ fn with_status(state: &Value, status: &str) -> Value {
     state["pid"] = std::process::id().into();
     state
 }
-
-

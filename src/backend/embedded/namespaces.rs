@@ -68,7 +68,11 @@ impl Namespaces {
         let list = spec.linux().as_ref().and_then(|l| l.namespaces().as_ref());
         for namespace in list.into_iter().flatten() {
             let kind = namespace.typ();
-            match namespace.path().as_deref().filter(|p| !p.as_os_str().is_empty()) {
+            match namespace
+                .path()
+                .as_deref()
+                .filter(|p| !p.as_os_str().is_empty())
+            {
                 None => namespaces.new.push(kind),
                 Some(path) => namespaces.joins.push(Join {
                     kind,
@@ -105,7 +109,11 @@ impl Namespaces {
     pub fn need_helper(&self) -> bool {
         let new_user = self.is_new(LinuxNamespaceType::User);
         self.joins.iter().any(|join| {
-            new_user || matches!(join.kind, LinuxNamespaceType::Pid | LinuxNamespaceType::User)
+            new_user
+                || matches!(
+                    join.kind,
+                    LinuxNamespaceType::Pid | LinuxNamespaceType::User
+                )
         })
     }
 
@@ -162,10 +170,7 @@ impl Join {
     }
 }
 
-fn entering(
-    what: &'static str,
-    kind: LinuxNamespaceType,
-) -> impl FnOnce(Errno) -> NamespaceError {
+fn entering(what: &'static str, kind: LinuxNamespaceType) -> impl FnOnce(Errno) -> NamespaceError {
     move |source| NamespaceError::Enter { what, kind, source }
 }
 
@@ -196,7 +201,10 @@ fn flag(kind: LinuxNamespaceType) -> i32 {
 
 /// The lines of `/proc/PID/timens_offsets`.
 fn time_offsets(spec: &Spec) -> String {
-    let offsets = spec.linux().as_ref().and_then(|l| l.time_offsets().as_ref());
+    let offsets = spec
+        .linux()
+        .as_ref()
+        .and_then(|l| l.time_offsets().as_ref());
     offsets
         .into_iter()
         .flatten()
@@ -253,8 +261,7 @@ mod tests {
 
     #[test]
     fn a_path_that_cannot_be_opened_is_named() {
-        let error =
-            Namespaces::open(&spec(r#"{"type":"ipc","path":"/nowhere/ipc"}"#)).unwrap_err();
+        let error = Namespaces::open(&spec(r#"{"type":"ipc","path":"/nowhere/ipc"}"#)).unwrap_err();
         assert_eq!(
             error.to_string(),
             "linux.namespaces: open ipc namespace `/nowhere/ipc`"

@@ -119,6 +119,9 @@ pub fn reap(pid: Pid) -> Option<WaitStatus> {
 pub fn kill_and_reap(spawned: &Spawned) {
     use std::os::fd::AsFd;
     let _ = crate::sys::clone::pidfd_send_signal(spawned.pidfd.as_fd(), nix::libc::SIGKILL);
-    tracing::debug!("kill unfinished container process {}", spawned.pidfd.as_raw_fd());
+    tracing::debug!(
+        "kill unfinished container process {}",
+        spawned.pidfd.as_raw_fd()
+    );
     reap(spawned.pid);
 }

@@ -23,7 +23,9 @@ struct State {
 pub(super) fn apply(dir: &Path, rules: &[Rule], update: bool) -> Result<()> {
     let target = State::of(rules)?;
     let current = if update { State::read(dir)? } else { None };
-    for (allow, line) in target.steps(current.as_ref()) {
+    let mut steps = target.steps(current.as_ref());
+    steps.sort_by_key(|(_, line)| rank(rules, line));
+    for (allow, line) in steps {
         let name = if allow {
             "devices.allow"
         } else {
@@ -35,6 +37,22 @@ pub(super) fn apply(dir: &Path, rules: &[Rule], update: bool) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// The kernel lists exceptions in the order in which they were written, and readers of that list
+/// expect the order of the configuration (config-linux.md, "Allowed Device list").
+fn rank(rules: &[Rule], text: &str) -> usize {
+    if text == "a" {
+        return 0;
+    }
+    let same = |rule: &Rule| {
+        rule.kind
+            .is_some_and(|kind| line(&(kind, rule.major, rule.minor), rule.access) == text)
+    };
+    rules
+        .iter()
+        .position(same)
+        .map_or(usize::MAX, |index| index + 1)
 }
 
 impl State {

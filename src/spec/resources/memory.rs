@@ -8,7 +8,7 @@ use super::limit;
 use crate::spec::HostFacts;
 use crate::spec::report::{Report, show};
 use crate::spec::shape::{Shape, U64, opt};
-use crate::spec::warned::{KERNEL_MEMORY, KERNEL_TCP_MEMORY};
+use crate::spec::warned::KERNEL_MEMORY;
 
 const BYTES: Shape = limit("a number of bytes, or -1 for none");
 
@@ -28,14 +28,13 @@ pub fn edit(resources: &mut Value, path: &str, report: &mut Report) {
     let Some(memory) = resources.get_mut("memory").and_then(Value::as_object_mut) else {
         return;
     };
-    for (name, warned) in [
-        ("kernel", &KERNEL_MEMORY),
-        ("kernelTCP", &KERNEL_TCP_MEMORY),
-    ] {
-        let limit = memory.shift_remove(name);
-        if let Some(limit) = limit.filter(|limit| limit.as_i64() > Some(0)) {
-            report.warn(warned, &format!("{path}.memory.{name}"), &show(&limit));
-        }
+    let limit = memory.shift_remove("kernel");
+    if let Some(limit) = limit.filter(|limit| limit.as_i64() > Some(0)) {
+        report.warn(
+            &KERNEL_MEMORY,
+            &format!("{path}.memory.kernel"),
+            &show(&limit),
+        );
     }
     // -1 of a signed field in a writer's unsigned one: not set.
     if memory.get("swappiness").and_then(Value::as_u64) == Some(u64::MAX) {
@@ -52,11 +51,11 @@ pub fn check(resources: &LinuxResources, path: &str, report: &mut Report) {
         report.bad(&path, &swappiness.to_string(), "a number from 0 to 100");
     }
     // `swap` is memory and swap together (config-linux.md, "Memory").
-    if let (Some(limit @ 1..), Some(swap @ 1..)) = (memory.limit(), memory.swap()) {
-        if swap < limit {
-            let expected = format!("at least the memory limit `{limit}`, which it includes");
-            report.bad(&format!("{path}.memory.swap"), &swap.to_string(), &expected);
-        }
+    if let (Some(limit @ 1..), Some(swap @ 1..)) = (memory.limit(), memory.swap())
+        && swap < limit
+    {
+        let expected = format!("at least the memory limit `{limit}`, which it includes");
+        report.bad(&format!("{path}.memory.swap"), &swap.to_string(), &expected);
     }
 }
 
