@@ -72,20 +72,18 @@ fn listen_fds_arrive() {
     assert_eq!(run(&mut sh(&line)).ok().out(), "activated 1 1");
 }
 
-/// CVE-2019-5736: what runs as `/proc/self/exe` before the container's own binary is loaded must
-/// not be the runtime's file on the host, or writing to it would replace the runtime.
+/// CVE-2019-5736: a process of the runtime that is in the container, or that the container makes
+/// run as `/proc/self/exe`, must not lead to the runtime's file on the host. A watcher inside does
+/// what the exploit did: it holds `/proc/PID/exe` of each newcomer open for reading, and writes
+/// through `/proc/self/fd` once the newcomer is gone and the file no longer busy.
 #[test]
 fn proc_self_exe_never_leads_to_the_hosts_binary() {
     let place = Place::new("selfexe");
-    let before = common::image::sha256(&fs::read(runtime()).unwrap());
-    let rootfs = place.dir.join("rootfs");
-    common::image::rootfs(&rootfs);
-    let shebang = rootfs.join("bin/shebang");
-    fs::write(&shebang, "#!/proc/self/exe\n").unwrap();
-    fs::set_permissions(&shebang, fs::Permissions::from_mode(0o755)).unwrap();
-    // Inside, a watcher with all rights tries to open for writing whatever binary a new process has.
-    let watcher = "end=$(($(date +%s) + 300)); while [ $(date +%s) -lt $end ]; do for p in /proc/[0-9]*; do \
-                   [ $p = /proc/$$ ] || [ $p = /proc/1 ] || sh -c 'exec 7>>'$p/exe 2>/dev/null && readlink $p/exe >>/tmp/opened; done; done";
+    // The victim is a copy: a runtime that fails must not lose its file.
+    let victim = place.dir.join("copy").join(common::runtime_name());
+    fs::create_dir(place.dir.join("copy")).unwrap();
+    fs::copy(runtime(), &victim).unwrap();
+    let rootfs = hostile_rootfs(&place);
     let root = |c: &mut Value| {
         c["root"]["path"] = json!(rootfs);
         let all = json!([
@@ -96,36 +94,69 @@ fn proc_self_exe_never_leads_to_the_hosts_binary() {
         ]);
         c["process"]["capabilities"] = json!({"bounding": all, "effective": all, "permitted": all});
     };
-    let c = place.create("c", &["sh", "-c", watcher], root);
+    let c = place.create("c", &["sh", "-c", WATCHER], root);
     c.start();
-    for command in ["/proc/self/exe", "/bin/shebang", "/bin/true"] {
+    let victims = |args: &[&str]| run(cmd(&victim).arg("--root").arg(&place.root).args(args));
+    for command in [
+        "/proc/self/exe",
+        "/bin/shebang",
+        "/bin/library",
+        "/bin/true",
+    ] {
         for _ in 0..5 {
-            // What the runtime's own binary does with such arguments doesn't matter, only that it ends.
-            run(&mut place.cmd(&["exec", "c", command]));
+            // What becomes of the command doesn't matter, only that it ends.
+            victims(&["exec", "c", command]);
         }
     }
     for (n, command) in ["/proc/self/exe", "/bin/shebang"].iter().enumerate() {
         let id = format!("args{n}");
         let bundle = place.bundle(&id, &[command, "--version"], root);
-        run(place.cmd(&["run", "--bundle"]).arg(&bundle.dir).arg(&id));
+        victims(&["run", "--bundle", &bundle.dir.to_string_lossy(), &id]);
     }
-    let opened = place
-        .run(&[
-            "exec",
-            "c",
-            "sh",
-            "-c",
-            "cat /tmp/opened 2>/dev/null | sort -u",
-        ])
+    // Somebody whom the watcher must catch, or this test would show nothing.
+    place
+        .run(&["exec", "c", "/bin/busybox-bait", "sleep", "1"])
         .ok();
-    let host = runtime().to_string_lossy().into_owned();
-    assert!(
-        !opened.stdout.lines().any(|l| l == host),
-        "opened for writing: {opened}"
+    place.run(&["exec", "c", "test", "-s", "/tmp/seen"]).ok();
+    // The watcher tries for two seconds after each newcomer.
+    std::thread::sleep(Duration::from_millis(2500));
+    let hash = |file: &Path| common::image::sha256(&fs::read(file).unwrap());
+    assert_eq!(
+        hash(&victim),
+        hash(&runtime()),
+        "the container changed the runtime's file"
     );
-    let after = common::image::sha256(&fs::read(runtime()).unwrap());
-    assert_eq!(before, after, "the runtime's binary changed");
     c.remove();
+}
+
+const WATCHER: &str = r#"
+: >/tmp/seen
+while :; do
+  for p in /proc/[0-9]*; do
+    [ $p = /proc/1 ] || [ $p/exe -ef /bin/busybox ] || (
+      exec 7<$p/exe || exit
+      echo $p >>/tmp/seen
+      i=0
+      while [ $i -lt 40 ]; do
+        echo overwritten >>/proc/self/fd/7 && exit
+        usleep 50000
+        i=$((i+1))
+      done
+    ) 2>/dev/null &
+  done
+done
+"#;
+
+/// A root filesystem whose commands lead back to whoever executes them.
+fn hostile_rootfs(place: &Place) -> std::path::PathBuf {
+    let rootfs = place.dir.join("rootfs");
+    common::image::rootfs(&rootfs);
+    let shebang = rootfs.join("bin/shebang");
+    fs::write(&shebang, "#!/proc/self/exe\n").unwrap();
+    fs::set_permissions(&shebang, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::copy("/bin/busybox", rootfs.join("bin/busybox-bait")).unwrap();
+    std::os::unix::fs::symlink("/proc/self/exe", rootfs.join("bin/library")).unwrap();
+    rootfs
 }
 
 /// The same, without luck: a process of the runtime that is in the container at this moment.
