@@ -60,8 +60,9 @@ fn hooks_run_in_order_with_the_state_on_stdin() {
         );
         let status = state["status"].as_str().unwrap();
         let expected = match name {
-            "prestart" | "createRuntime" | "createContainer" => "creating",
-            "startContainer" => "created",
+            "createRuntime" | "createContainer" => "creating",
+            // The older hook's users look for the state of when it ran in `start`.
+            "prestart" | "startContainer" => "created",
             "poststart" => "running",
             _ => "stopped",
         };

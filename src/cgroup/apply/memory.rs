@@ -112,9 +112,6 @@ impl Applier<'_> {
     }
 
     fn memory_v2(&self, memory: &LinuxMemory) -> Result<()> {
-        if let Some(bytes) = set(memory.kernel_tcp()) {
-            self.write(TCP, "memory.kmem.tcp.limit_in_bytes", &bytes.to_string())?;
-        }
         if memory.disable_oom_killer() == Some(true) {
             return Err(limit(OOM, "cgroup version 2 can't disable the OOM killer"));
         }
