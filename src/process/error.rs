@@ -185,8 +185,7 @@ mod tests {
             (Errno::EACCES, "permission denied"),
             (Errno::EPERM, "operation not permitted"),
             (Errno::ENOEXEC, "exec format error"),
-            // The second half is for Docker before 24, which looks for it.
-            (Errno::EISDIR, "is a directory: permission denied"),
+            (Errno::EISDIR, "is a directory"),
             (Errno::ENOTDIR, "not a directory"),
         ] {
             assert_eq!(Reason(errno).to_string(), text);

@@ -40,7 +40,7 @@ fn commands_that_cannot_run() {
         (&["no-such-command"][..], "executable file not found in"),
         (&["/no/such/command"], "no such file or directory"),
         (&["/bin/not-executable"], "permission denied"),
-        (&["/etc"], "permission denied"),
+        (&["/etc"], "is a directory"),
     ];
     for (n, (args, text)) in cases.iter().enumerate() {
         let id = format!("c{n}");
