@@ -17,6 +17,7 @@ pub mod logging;
 pub mod process;
 pub mod processes;
 pub mod rootfs;
+pub mod route;
 pub mod seccomp;
 pub mod spec;
 pub mod state;

@@ -68,6 +68,9 @@ pub struct Record {
     pub rootfs: PathBuf,
     /// Name of the backend that runs it.
     pub backend: String,
+    /// What the backend keeps for itself; other rooms don't look into it.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub own: serde_json::Value,
     /// RFC 3339, UTC, nanoseconds: the form of `runc list`.
     pub created: String,
     /// Uid of the caller of `create`.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use oci_spec::runtime::Linux;
+use serde_json::Value;
 
 use super::{Context, contract, send_pidfd, write_pid_file};
 use crate::backend::{self, CreateOptions, Creation, embedded};
@@ -13,7 +14,7 @@ use crate::cgroup::Cgroup;
 use crate::cli::globals::CgroupManager;
 use crate::spec::Validated;
 use crate::state::{ContainerDir, ProcessId, RECORD_VERSION, Record};
-use crate::{cli, host, logging};
+use crate::{cli, host, logging, route};
 
 /// What `create`, `run` and later `restore` ask for.
 pub struct Wish {
@@ -150,12 +151,17 @@ fn record(
         .flatten()
         .map(|(k, v)| (k.clone(), v.clone()))
         .collect();
+    let route = route::choose(&annotations, embedded::NAME);
+    // An unknown name is refused before anything is made.
+    backend::by_name(&route.backend)?;
+    tracing::debug!("backend `{}`: {}", route.backend, route.reason);
     Ok(Record {
         version: RECORD_VERSION,
         id: id.to_owned(),
         rootfs: backend::rootfs_path(&bundle.path, typed),
         bundle: bundle.path.clone(),
-        backend: embedded::NAME.to_owned(),
+        backend: route.backend,
+        own: Value::Null,
         created: now(),
         uid: nix::unistd::geteuid().as_raw(),
         annotations,
