@@ -1,12 +1,16 @@
 //! What every way of running a container has to offer, and the one place that chooses among them.
 //! Must not know argument types, the configuration file or standard error.
 
+pub mod delegate;
 pub mod embedded;
+mod settings;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+
+pub use settings::{Settings, is_name};
 
 use crate::spec::Validated;
 use crate::state::{ContainerDir, ProcessId, Record, Root};
@@ -26,6 +30,8 @@ pub struct CreateOptions {
     pub no_new_keyring: bool,
     /// Where compiled filters are kept.
     pub filter_cache: Option<PathBuf>,
+    /// What is configured for the backends.
+    pub settings: Settings,
 }
 
 /// A container in the making. Dropping it without [`Creation::commit`] leaves the rollback to the

@@ -18,6 +18,7 @@ mod start;
 mod state;
 mod update;
 
+use std::cell::OnceCell;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -25,6 +26,7 @@ use anyhow::Context as _;
 
 use crate::backend::{self, Backend};
 use crate::cli::{Cli, Command, Globals};
+use crate::config::{self, Config};
 use crate::error::Kind;
 use crate::state::{ContainerDir, Record, Root, StateError, Status};
 
@@ -32,16 +34,20 @@ use crate::state::{ContainerDir, Record, Root, StateError, Status};
 pub struct Context {
     root: Root,
     globals: Globals,
+    source: config::Source,
+    config: OnceCell<Config>,
 }
 
 /// Runs a command; the exit code when it did what it was asked.
 ///
 /// # Errors
 /// Whatever went wrong, as a chain from what was tried to why it failed.
-pub fn run(cli: Cli, root: PathBuf) -> anyhow::Result<i32> {
+pub fn run(cli: Cli, root: PathBuf, source: config::Source) -> anyhow::Result<i32> {
     let context = Context {
         root: Root::new(root),
         globals: cli.global,
+        source,
+        config: OnceCell::new(),
     };
     match cli.command {
         Command::Create(args) => create::run(&context, args).map(|()| 0),
@@ -73,6 +79,16 @@ struct Container {
 }
 
 impl Context {
+    /// The configuration. Only commands that decide something read it: a mistake in the file must
+    /// not keep anybody from stopping or deleting a container.
+    fn config(&self) -> anyhow::Result<&Config> {
+        if let Some(config) = self.config.get() {
+            return Ok(config);
+        }
+        let config = Config::load(&self.source)?;
+        Ok(self.config.get_or_init(|| config))
+    }
+
     /// Looks a container up.
     fn find(&self, id: &str) -> anyhow::Result<Container> {
         let dir = self.root.find(id).map_err(contract)?;

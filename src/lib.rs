@@ -7,6 +7,7 @@ pub mod bundle;
 pub mod cgroup;
 pub mod cli;
 pub mod command;
+pub mod config;
 pub mod console;
 pub mod error;
 pub mod features;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use pxrun::cli::{Cli, Command, Early};
 use pxrun::error::{EXIT, Failure};
 use pxrun::logging::{self, Logger, Settings};
-use pxrun::{command, sys};
+use pxrun::{command, config, sys};
 
 fn main() -> ExitCode {
     let cli = match Cli::parse_from_args(std::env::args_os()) {
@@ -33,7 +33,11 @@ fn main() -> ExitCode {
     let root = cli
         .global
         .root_dir(euid, runtime_dir.as_deref().map(Path::new));
-    match command::run(cli, root) {
+    let config = config::Source::choose(
+        cli.global.config.clone(),
+        std::env::var_os(config::VARIABLE).as_deref(),
+    );
+    match command::run(cli, root, config) {
         Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(EXIT)),
         Err(error) => failed(&logger, error),
     }

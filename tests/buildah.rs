@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use common::command::{Output, run, sh};
 use common::sandbox::{MARK, Sandbox};
-use common::{cgroup, image, runtime, runtime_name, unique};
+use common::{cgroup, image, runtime, runtime_name, set_default_backend, unique};
 
 const IMAGE: &str = "pxrun.test/box:1";
 
@@ -58,6 +58,7 @@ impl Buildah {
 
     fn cmd(&self, args: &[&str]) -> Command {
         let mut command = self.sandbox.cmd("buildah");
+        set_default_backend(&mut command, &self.sandbox);
         command
             .env("CONTAINERS_CONF", &self.conf)
             .args(&self.flags)

@@ -21,7 +21,7 @@ use common::command::{Output, feed, run, start};
 use common::lacks::lacks;
 use common::sandbox::{Sandbox, mounts_below};
 use common::{
-    alive, backend, backend_flags, cgroup, image, runtime, unique, wait_at_most, wait_until,
+    alive, cgroup, image, runtime, set_default_backend, unique, wait_at_most, wait_until,
 };
 use serde_json::json;
 
@@ -60,6 +60,8 @@ impl Docker {
         let driver = if overlay { "overlay2" } else { "vfs" };
         let log = fs::File::create(sandbox.path("log")).expect("make the daemon's log");
         let mut daemon = sandbox.cmd("dockerd");
+        // Docker before 24 passes no annotations, and commands by its API never do.
+        set_default_backend(&mut daemon, &sandbox);
         daemon
             .arg("--config-file")
             .arg(config)
@@ -134,9 +136,6 @@ fn container(verb: &str, flags: &[&str], args: &[&str]) -> Command {
     let mut command = docker().cmd(&[verb]);
     if !flags.iter().any(|f| f.starts_with("--net")) {
         command.arg("--network=none");
-    }
-    if backend().is_some() && !lacks("docker-annotations") {
-        command.args(backend_flags());
     }
     command.args(flags).arg(IMAGE).args(args);
     command

@@ -13,6 +13,9 @@ pub struct Globals {
     /// directory of the container records (default: /run/pxrun, for a user $XDG_RUNTIME_DIR/pxrun)
     #[arg(long, global = true, value_name = "DIR")]
     pub root: Option<PathBuf>,
+    /// configuration file (default: $PXRUN_CONFIG, then /etc/pxrun/config.toml)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// append log lines to this file
     #[arg(long, global = true, value_name = "FILE")]
     pub log: Option<PathBuf>,

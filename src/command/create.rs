@@ -30,9 +30,12 @@ pub struct Wish {
 
 impl Wish {
     /// From the arguments that `create` and `run` share.
-    pub fn new(context: &Context, args: cli::Create) -> Wish {
+    ///
+    /// # Errors
+    /// The configuration can't be used.
+    pub fn new(context: &Context, args: cli::Create) -> anyhow::Result<Wish> {
         let oci = args.oci;
-        Wish {
+        Ok(Wish {
             id: oci.container_id,
             bundle: oci.bundle,
             pid_file: oci.pid_file,
@@ -43,8 +46,9 @@ impl Wish {
                 no_pivot: oci.no_pivot,
                 no_new_keyring: oci.no_new_keyring,
                 filter_cache: Some(backend::filter_cache(&context.root)),
+                settings: context.config()?.backend.clone(),
             },
-        }
+        })
     }
 }
 
@@ -59,9 +63,10 @@ pub struct Created {
 }
 
 pub fn run(context: &Context, args: cli::Create) -> anyhow::Result<()> {
-    let wish = Wish::new(context, args);
-    let id = wish.id.clone();
-    let created = create(context, wish).with_context(|| format!("create container `{id}`"))?;
+    let id = args.oci.container_id.clone();
+    let created = Wish::new(context, args)
+        .and_then(|wish| create(context, wish))
+        .with_context(|| format!("create container `{id}`"))?;
     created.creation.commit()?;
     Ok(())
 }
@@ -151,7 +156,7 @@ fn record(
         .flatten()
         .map(|(k, v)| (k.clone(), v.clone()))
         .collect();
-    let route = route::choose(&annotations, embedded::NAME);
+    let route = route::choose(&annotations, default_backend(context)?);
     // An unknown name is refused before anything is made.
     backend::by_name(&route.backend)?;
     tracing::debug!("backend `{}`: {}", route.backend, route.reason);
@@ -172,6 +177,12 @@ fn record(
         own_mount_namespace: has(LinuxNamespaceType::Mount),
         cgroup: cgroup(context, id, linux)?,
     })
+}
+
+/// What runs containers that nothing else decides.
+fn default_backend(context: &Context) -> anyhow::Result<&str> {
+    let configured = context.config()?.default.backend.as_deref();
+    Ok(configured.unwrap_or(embedded::NAME))
 }
 
 fn cgroup(context: &Context, id: &str, linux: Option<&Linux>) -> anyhow::Result<Cgroup> {

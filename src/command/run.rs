@@ -24,7 +24,7 @@ fn story(context: &Context, args: cli::Run) -> anyhow::Result<i32> {
         None if args.detach => None,
         None => Terminal::if_wanted(&args.create.oci.bundle)?,
     };
-    let mut wish = Wish::new(context, args.create);
+    let mut wish = Wish::new(context, args.create)?;
     if let Some(terminal) = &terminal {
         wish.options.console_socket = Some(terminal.path.clone());
     }

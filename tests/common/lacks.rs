@@ -33,11 +33,6 @@ const TABLE: &[Lack] = &[
         missing: || super::cgroup::dir(std::process::id() as i32, "memory").is_none(),
     },
     Lack {
-        key: "docker-annotations",
-        reason: "docker passes annotations since 24.0",
-        missing: || !help_has("docker", &["run", "--help"], "--annotation"),
-    },
-    Lack {
         key: "cri",
         reason: "containerd's CRI is reached through curl with HTTP/2, which is not installed",
         missing: || !help_has("curl", &["--version"], "HTTP2"),

@@ -2,12 +2,13 @@
 //! however the test ends, commands with a time limit, a small image, a view of the cgroups.
 //! It must not know any caller: what belongs to podman or containerd stands in its own test file.
 //!
-//! Two variables choose what is tested; the tests are the same for all of it.
+//! These variables choose what is tested; the tests are the same for all of it.
 //!
 //! | variable | meaning | default |
 //! |---|---|---|
 //! | `PXRUN_BIN` | the runtime under test | the `pxrun` that cargo built for this test |
-//! | `PXRUN_BACKEND` | asked for by the annotation `dev.pxrun.backend`, where the caller can pass one | none |
+//! | `PXRUN_BACKEND` | asked for by the annotation `dev.pxrun.backend`; callers that pass none get a configuration file that makes it the default | none |
+//! | `PXRUN_CONFIG` | the runtime's own configuration file, which then has to choose the backend itself | none |
 
 #![allow(dead_code, reason = "each test crate uses its own part of this")]
 
@@ -21,8 +22,11 @@ pub mod oci;
 pub mod sandbox;
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+
+use sandbox::Sandbox;
 
 /// The annotation by which a container asks pxrun for a backend.
 pub const BACKEND_ANNOTATION: &str = "dev.pxrun.backend";
@@ -54,6 +58,16 @@ pub fn backend_flags() -> Vec<String> {
     match backend() {
         Some(b) => vec!["--annotation".into(), format!("{BACKEND_ANNOTATION}={b}")],
         None => Vec::new(),
+    }
+}
+
+/// Makes the backend under test the runtime's default, for callers that pass no annotation. The
+/// runtime inherits the variable through `command` and its daemons.
+pub fn set_default_backend(command: &mut Command, sandbox: &Sandbox) {
+    let Some(backend) = backend() else { return };
+    if std::env::var_os("PXRUN_CONFIG").is_none() {
+        let text = format!("[default]\nbackend = {backend:?}\n");
+        command.env("PXRUN_CONFIG", sandbox.write("pxrun.toml", &text));
     }
 }
 
