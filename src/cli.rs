@@ -16,6 +16,7 @@ pub mod ps;
 pub mod quantity;
 pub mod restore;
 pub mod run;
+pub mod setup;
 pub mod update;
 pub mod usage;
 pub mod version;
@@ -33,6 +34,7 @@ pub use list::List;
 pub use ps::Ps;
 pub use restore::Restore;
 pub use run::Run;
+pub use setup::Setup;
 pub use update::Update;
 pub use usage::UsageError;
 
@@ -100,6 +102,11 @@ pub enum Command {
     Spec(Spec),
     /// print what this runtime can do as json
     Features(Features),
+    /// tell a caller about this runtime
+    ///
+    /// Writes the caller's configuration, keeps the old file beside it, and leaves a file that it
+    /// doesn't understand alone. A second time changes nothing.
+    Setup(Setup),
     /// print a shell's completion script
     Completion(Completion),
 }

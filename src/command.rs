@@ -13,6 +13,7 @@ mod kill;
 mod list;
 mod ps;
 mod run;
+mod setup;
 mod spec;
 mod start;
 mod state;
@@ -67,6 +68,7 @@ pub fn run(cli: Cli, root: PathBuf, source: config::Source) -> anyhow::Result<i3
         Command::Restore(_) => checkpoint::refuse("restore"),
         Command::Spec(args) => spec::run(args).map(|()| 0),
         Command::Features(_) => features::run().map(|()| 0),
+        Command::Setup(args) => setup::run(args).map(|()| 0),
         Command::Completion(args) => completion::run(&args).map(|()| 0),
     }
 }

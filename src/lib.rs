@@ -20,6 +20,7 @@ pub mod processes;
 pub mod rootfs;
 pub mod route;
 pub mod seccomp;
+pub mod setup;
 pub mod spec;
 pub mod state;
 pub mod sys;

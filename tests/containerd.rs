@@ -1,6 +1,6 @@
 //! containerd drives the runtime under test for real: a private daemon, `ctr` with
-//! `--runc-binary`, and the runtime registered as a handler in the configuration, used through
-//! the CRI as kubelet does.
+//! `--runc-binary`, and the runtime registered as a handler by `pxrun setup containerd`, used
+//! through the CRI as kubelet does.
 
 mod common;
 
@@ -21,7 +21,7 @@ use common::cri::{Cri, Message};
 use common::lacks::lacks;
 use common::sandbox::{Sandbox, mounts_below};
 use common::{
-    BACKEND_ANNOTATION, alive, backend, backend_flags, cgroup, image, runtime, unique,
+    BACKEND_ANNOTATION, alive, backend, backend_flags, cgroup, image, runtime, setup, unique,
     wait_at_most, wait_until,
 };
 use serde_json::json;
@@ -46,7 +46,7 @@ fn containerd() -> &'static Containerd {
 impl Containerd {
     fn set_up() -> Self {
         let sandbox = Sandbox::new("ctrd", "");
-        let config = sandbox.write("config.toml", &configuration(&sandbox));
+        let config = configured(&sandbox);
         network_plugin(&sandbox);
         let log = fs::File::create(sandbox.path("log")).expect("make the daemon's log");
         let mut daemon = sandbox.cmd("containerd");
@@ -96,6 +96,19 @@ impl Containerd {
     }
 }
 
+/// The configuration with the handler that `setup` adds to it.
+fn configured(sandbox: &Sandbox) -> PathBuf {
+    let config = sandbox.write("etc/containerd/config.toml", &configuration(sandbox));
+    setup("containerd", sandbox);
+    let text = fs::read_to_string(&config).expect("read what setup wrote");
+    // The shim's default root of the runtime belongs to the machine's own containerd.
+    let root = format!("options]\nRoot = {:?}", sandbox.path("handler"));
+    let place = "runtimes.pxrun.options]";
+    assert!(text.contains(place), "{text}");
+    let text = text.replace(place, &place.replace("options]", &root));
+    sandbox.write("etc/containerd/config.toml", &text)
+}
+
 fn configuration(sandbox: &Sandbox) -> String {
     let path = |name: &str| format!("{:?}", sandbox.path(name));
     let cri = r#"plugins."io.containerd.grpc.v1.cri""#;
@@ -107,11 +120,7 @@ fn configuration(sandbox: &Sandbox) -> String {
         // A pause container has -998, which takes CAP_SYS_RESOURCE.
         "restrict_oom_score_adj = true".into(),
         format!("[{cri}.cni]\nbin_dir = {}\nconf_dir = {}", path("cni/bin"), path("cni/conf")),
-        format!("[{cri}.containerd]\ndefault_runtime_name = \"under-test\""),
-        format!("[{cri}.containerd.runtimes.under-test]\nruntime_type = \"io.containerd.runc.v2\""),
-        "pod_annotations = [\"dev.pxrun.*\"]\ncontainer_annotations = [\"dev.pxrun.*\"]".into(),
-        format!("[{cri}.containerd.runtimes.under-test.options]"),
-        format!("BinaryName = {:?}\nRoot = {}", runtime(), path("handler")),
+        format!("[{cri}.containerd]\ndefault_runtime_name = \"pxrun\""),
     ]
     .join("\n")
 }

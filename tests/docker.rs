@@ -1,5 +1,5 @@
 //! Docker drives the runtime under test for real: a private daemon with the runtime registered
-//! by `--add-runtime`, through containerd's shim. No bridge, no packet filter, no network.
+//! by `pxrun setup docker`, through containerd's shim. No bridge, no packet filter, no network.
 
 mod common;
 
@@ -21,7 +21,7 @@ use common::command::{Output, feed, run, start};
 use common::lacks::lacks;
 use common::sandbox::{Sandbox, mounts_below};
 use common::{
-    alive, cgroup, image, runtime, set_default_backend, unique, wait_at_most, wait_until,
+    alive, cgroup, image, runtime, set_default_backend, setup, unique, wait_at_most, wait_until,
 };
 use serde_json::json;
 
@@ -53,7 +53,8 @@ impl Docker {
     fn set_up() -> Self {
         let sandbox = Sandbox::new("dock", "");
         let settings = json!({"deprecated-key-path": sandbox.path("key.json")});
-        let config = sandbox.write("daemon.json", &settings.to_string());
+        let config = sandbox.write("etc/docker/daemon.json", &settings.to_string());
+        setup("docker", &sandbox);
         let socket = sandbox.path("s");
         // vfs copies each container's files: it works everywhere, slowly.
         let overlay = fs::read_to_string("/proc/filesystems").is_ok_and(|f| f.contains("overlay"));
@@ -76,11 +77,7 @@ impl Docker {
             .arg("--host")
             .arg(format!("unix://{}", socket.display()));
         daemon.args([
-            "--add-runtime",
-            &format!("under-test={}", runtime().display()),
-        ]);
-        daemon.args([
-            "--default-runtime=under-test",
+            "--default-runtime=pxrun",
             "--iptables=false",
             "--ip6tables=false",
             "--bridge=none",

@@ -46,6 +46,17 @@ pub fn runtime_name() -> String {
     name.to_string_lossy().into_owned()
 }
 
+/// Has this build's `setup` name the runtime under test to `caller`, whose files are below the
+/// sandbox as they would be below `/`.
+#[track_caller]
+pub fn setup(caller: &str, sandbox: &sandbox::Sandbox) -> command::Output {
+    let mut command = command::cmd(env!("CARGO_BIN_EXE_pxrun"));
+    command
+        .args(["setup", caller, "--prefix"])
+        .arg(&sandbox.dir);
+    command::run(command.arg("--binary").arg(runtime())).ok()
+}
+
 /// The backend that `PXRUN_BACKEND` asks for.
 pub fn backend() -> Option<String> {
     std::env::var("PXRUN_BACKEND")

@@ -45,9 +45,7 @@ impl Pod {
         let cri = Cri {
             socket: containerd().socket.clone(),
         };
-        let request = Message::new()
-            .message(1, config.clone())
-            .text(2, "under-test");
+        let request = Message::new().message(1, config.clone()).text(2, "pxrun");
         let id = cri.call("RunPodSandbox", request).text_at(1);
         Some(Self {
             cri,

@@ -6,8 +6,7 @@ use crate::*;
 fn the_daemon_knows_the_runtime() {
     let info = call(&["info", "--format", "{{.DefaultRuntime}} {{json .Runtimes}}"]).ok();
     assert!(
-        info.out().starts_with("under-test ")
-            && info.stdout.contains(&*runtime().to_string_lossy()),
+        info.out().starts_with("pxrun ") && info.stdout.contains(&*runtime().to_string_lossy()),
         "{info}"
     );
 }
