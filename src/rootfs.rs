@@ -1,8 +1,9 @@
 //! The container's root file system: planned purely, prepared on the host's side as detached mounts,
 //! attached on the container's side. It must not touch the process, the cgroup, or know who forks.
 //!
-//! [`Plan::new`] → [`Plan::prepare`] (host) → fork → [`Prepared::enter`], [`Prepared::mount_all`],
-//! [`Prepared::pivot`], [`Prepared::reopen_dev_null`], [`Prepared::seal`] (container).
+//! [`Plan::new`] → [`Plan::prepare`] or [`Plan::prepare_in`] (host) → fork → [`Prepared::enter`],
+//! [`Prepared::mount_all`], [`Prepared::pivot`], [`Prepared::reopen_dev_null`], [`Prepared::seal`]
+//! (container).
 
 mod attach;
 mod cgroups;
@@ -20,10 +21,12 @@ mod prepare;
 mod propagation;
 mod resolve;
 mod seal;
+mod view;
 
 pub use error::RootfsError;
 pub use plan::{Facts, Plan, WARNED};
 pub use prepare::Prepared;
+pub use view::OwnNamespace;
 
 #[cfg(test)]
 mod tests;

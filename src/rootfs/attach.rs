@@ -17,7 +17,7 @@ use super::kernel;
 use super::newfs;
 use super::options::{Attrs, Scope};
 use super::plan::{Kind, PlannedMount, may_cover_proc};
-use super::prepare::{Prepared, PreparedMount, Source};
+use super::prepare::{Prepared, PreparedMount, Source, change_source};
 use super::resolve::{self, Links, Target, Want, is_type, lexical};
 
 impl Prepared {
@@ -83,12 +83,27 @@ impl Prepared {
             let PreparedMount { plan, source } = &mount;
             let made = match source {
                 Source::Tree { fd, is_dir } => self.attach_tree(plan, fd.as_fd(), *is_dir),
+                Source::Place { fd, is_dir } => self
+                    .clone_place(plan, fd.as_fd())
+                    .and_then(|tree| self.attach_tree(plan, tree.as_fd(), *is_dir)),
                 Source::Link(text) => self.make_link(plan, text),
                 Source::New => self.mount_new(plan),
             };
             made?;
         }
         Ok(())
+    }
+
+    fn clone_place(
+        &mut self,
+        plan: &PlannedMount,
+        place: BorrowedFd<'_>,
+    ) -> Result<OwnedFd, RootfsError> {
+        let scope = plan.options.bind.unwrap_or(Scope::Top);
+        let tree = kernel::clone_fd(place, scope).map_err(RootfsError::sys(plan, "clone source"))?;
+        let host = self.propagation.of_clones();
+        change_source(plan, tree.as_fd(), host, &mut self.userns)?;
+        Ok(tree)
     }
 
     fn attach_tree(
@@ -99,11 +114,6 @@ impl Prepared {
     ) -> Result<(), RootfsError> {
         let want = if is_dir { Want::Dir } else { Want::File };
         let target = self.target(plan, want)?;
-        // Since Linux 6.8 mountinfo lists mounts in the order in which they were made, and readers
-        // expect that of the configuration. Older kernels can't clone a detached mount, and list by
-        // the order of attaching.
-        let fresh = kernel::clone_fd(fd, Scope::Tree).ok();
-        let fd = fresh.as_ref().map_or(fd, AsFd::as_fd);
         match kernel::attach(fd, target.fd.as_fd()) {
             // The kernel's word for a directory on a file and the other way round.
             Err(Errno::EINVAL) if is_dir != self::is_dir(plan, target.fd.as_fd())? => {

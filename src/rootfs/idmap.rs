@@ -1,18 +1,16 @@
-//! User namespaces that carry the id mappings of idmapped mounts, and the view of the host's mounts
-//! that a container with a user namespace may have. It must not touch any mount.
+//! User namespaces that carry the id mappings of idmapped mounts.
+//! It must not touch any mount.
 
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sched::{CloneFlags, setns};
-use nix::sys::stat::fstat;
-use nix::unistd::{chroot, fchdir};
+use nix::sched::CloneFlags;
 use oci_spec::runtime::LinuxIdMapping;
 
-use super::kernel::open_path;
-use crate::sys::mounts::{How, NamespaceHolder, openat2};
+use super::kernel::open_read;
+use crate::sys::mounts::NamespaceHolder;
 
 /// Where the mapping of an idmapped mount comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,77 +85,12 @@ fn open_userns(mapping: &Mapping) -> Result<OwnedFd, Errno> {
     open_read(Path::new(&format!("{proc}/ns/user")))
 }
 
-fn open_read(path: &Path) -> Result<OwnedFd, Errno> {
-    let how = How {
-        flags: libc::O_RDONLY,
-        ..How::default()
-    };
-    openat2(None, path, how)
-}
-
-/// While it lives, this process sees the host's mounts as a user namespace below the host's does:
-/// what is read-only, nosuid, covered and so on there is locked on every clone (mount_namespaces(7),
-/// "Restrictions on mount namespaces"), and root of the container can't undo it.
-///
-/// The process keeps its own user namespace, so it can still open what only the host's root can.
-#[derive(Debug)]
-pub struct LockedView {
-    namespace: OwnedFd,
-    root: OwnedFd,
-    cwd: OwnedFd,
-    left: bool,
-}
-
-impl LockedView {
-    /// Enters the view. `None` when this process is in a chroot: paths would mean something else in
-    /// the view.
-    ///
-    /// # Errors
-    /// The errno of clone3(2), setns(2) or of opening what is needed to come back.
-    pub fn enter() -> Result<Option<Self>, Errno> {
-        let back = Self {
-            namespace: open_read(Path::new("/proc/self/ns/mnt"))?,
-            root: open_path(Path::new("/"), libc::O_DIRECTORY)?,
-            cwd: open_path(Path::new("."), libc::O_DIRECTORY)?,
-            left: false,
-        };
-        let holder = NamespaceHolder::new(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)?;
-        let view = open_read(Path::new(&format!("/proc/{}/ns/mnt", holder.pid())))?;
-        setns(&view, CloneFlags::CLONE_NEWNS)?;
-        let (old, new) = (fstat(back.root.as_raw_fd())?, nix::sys::stat::stat("/")?);
-        Ok(((old.st_dev, old.st_ino) == (new.st_dev, new.st_ino)).then_some(back))
-    }
-
-    /// Goes back to the host's mounts, root and working directory.
-    ///
-    /// # Errors
-    /// The errno of the call that failed; the process must not go on then.
-    pub fn leave(mut self) -> Result<(), Errno> {
-        self.left = true;
-        self.back()
-    }
-
-    fn back(&self) -> Result<(), Errno> {
-        setns(&self.namespace, CloneFlags::CLONE_NEWNS)?;
-        fchdir(self.root.as_raw_fd())?;
-        chroot(".")?;
-        fchdir(self.cwd.as_raw_fd())
-    }
-}
-
-impl Drop for LockedView {
-    fn drop(&mut self) {
-        if !self.left {
-            // On an error's way out, or in a chroot: the caller fails anyway or notices by itself.
-            if let Err(errno) = self.back() {
-                tracing::error!("return to the host's mount namespace: {errno}");
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
+    use nix::sys::stat::fstat;
+
     use super::*;
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use libcontainer::syscall::Syscall;
 use libcontainer::syscall::linux::{self as k, LinuxSyscall, MountAttr};
@@ -59,6 +59,20 @@ fn recursive(scope: Scope) -> u32 {
 pub fn open_path(path: &Path, flags: libc::c_int) -> Result<OwnedFd, Errno> {
     let how = How {
         flags: libc::O_PATH | flags,
+        ..How::default()
+    };
+    openat2(None, path, how)
+}
+
+/// The path of an open file as this process sees it.
+pub fn name_of(fd: BorrowedFd<'_>) -> Result<PathBuf, Errno> {
+    nix::fcntl::readlink(fd_path(fd).as_str()).map(PathBuf::from)
+}
+
+/// Opens `path` of the host for reading, as the calls on namespaces want it.
+pub fn open_read(path: &Path) -> Result<OwnedFd, Errno> {
+    let how = How {
+        flags: libc::O_RDONLY,
         ..How::default()
     };
     openat2(None, path, how)

@@ -7,6 +7,7 @@ mod likeness;
 mod places;
 
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -125,15 +126,29 @@ impl Bundle {
                 nix::sched::unshare(CloneFlags::CLONE_NEWNS).unwrap();
                 propagate("/", MsFlags::MS_PRIVATE | MsFlags::MS_REC);
                 host();
-                let prepared = self.plan().map_err(chain)?.prepare().map_err(chain)?;
                 let before = fs::read_to_string("/proc/self/mountinfo").unwrap();
                 let map = |pid| self.write_maps(pid);
-                let result = forked::run(self.namespaces, map, || self.build(prepared, probe));
+                let (prepared, own, namespaces) = self.prepare()?;
+                let result = forked::run(namespaces, map, || self.build(prepared, probe));
+                drop(own);
                 let after = fs::read_to_string("/proc/self/mountinfo").unwrap();
                 assert_eq!(before, after, "mounts leaked to the host");
                 result
             },
         )
+    }
+
+    /// As the embedded backend does it, and what is left for the clone to make.
+    fn prepare(&self) -> Result<(Prepared, Option<OwnNamespace>, CloneFlags), String> {
+        let plan = self.plan().map_err(chain)?;
+        let mount_only = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUSER;
+        if self.namespaces & mount_only != CloneFlags::CLONE_NEWNS {
+            return Ok((plan.prepare().map_err(chain)?, None, self.namespaces));
+        }
+        let own = OwnNamespace::enter().unwrap();
+        let prepared = plan.prepare_in(&own).map_err(chain)?;
+        let rest = self.namespaces - CloneFlags::CLONE_NEWNS;
+        Ok((prepared, Some(own), rest))
     }
 
     fn build(

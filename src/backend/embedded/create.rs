@@ -20,7 +20,7 @@ use super::namespaces::Namespaces;
 use super::spawn::{Spawned, kill_and_reap, spawn};
 use crate::backend::{CreateOptions, Creation};
 use crate::process::Setup;
-use crate::rootfs::{Facts, Plan};
+use crate::rootfs::{Facts, OwnNamespace, Plan};
 use crate::seccomp::Program;
 use crate::seccomp::notify::Listener;
 use crate::spec::Validated;
@@ -72,7 +72,7 @@ pub fn create(
     options: CreateOptions,
 ) -> anyhow::Result<Built> {
     let typed = spec.spec();
-    let namespaces = Namespaces::open(typed)?;
+    let mut namespaces = Namespaces::open(typed)?;
     let mapping = UserNamespaceConfig::new(typed).context("linux.uidMappings")?;
     let console = match &options.console_socket {
         Some(path) => Some(console::connect(path)?),
@@ -86,7 +86,6 @@ pub fn create(
     if !limits_later {
         apply_limits(record, spec)?;
     }
-    let rootfs = plan.prepare()?;
     let listener = listen(dir.path()).context("make start socket")?;
     let waiting = dir.hold_waiting_lock()?;
     let (ours, theirs) = channel::pair()?;
@@ -99,6 +98,11 @@ pub fn create(
     let joined = namespaces.need_helper();
     let state = record.oci_state(Status::Creating, None);
     let our_end = ours.as_fd().as_raw_fd();
+    let own = own_mount_namespace(&mut namespaces)?;
+    let rootfs = match &own {
+        Some(own) => plan.prepare_in(own)?,
+        None => plan.prepare()?,
+    };
     let spawned = spawn(&namespaces, cgroup.as_ref().map(AsFd::as_fd), || {
         // Init must see the end of the conversation when the command dies.
         let _ = nix::unistd::close(our_end);
@@ -116,7 +120,11 @@ pub fn create(
             gate,
         }
         .run()
-    })?;
+    });
+    if let Some(own) = own {
+        own.leave().context("return to the host's mounts")?;
+    }
+    let spawned = spawned?;
     serve(
         dir,
         record,
@@ -130,6 +138,18 @@ pub fn create(
             setup,
         },
     )
+}
+
+/// Makes the mount namespace here instead of in the clone, so that init may clone the sources of
+/// binds that are opened now. Not for a user namespace: that must own its mount namespace.
+fn own_mount_namespace(namespaces: &mut Namespaces) -> anyhow::Result<Option<OwnNamespace>> {
+    if namespaces.is_separate(LinuxNamespaceType::User)
+        || !namespaces.take_new(LinuxNamespaceType::Mount)
+    {
+        return Ok(None);
+    }
+    let own = OwnNamespace::enter().context("linux.namespaces: make mount namespace")?;
+    Ok(Some(own))
 }
 
 /// What the command holds while init builds.

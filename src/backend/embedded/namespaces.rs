@@ -88,6 +88,13 @@ impl Namespaces {
         self.new.contains(&kind)
     }
 
+    /// The caller makes a namespace of this kind itself, if one is to be made.
+    pub fn take_new(&mut self, kind: LinuxNamespaceType) -> bool {
+        let before = self.new.len();
+        self.new.retain(|new| *new != kind);
+        self.new.len() < before
+    }
+
     /// The container is in another namespace of this kind than the runtime.
     pub fn is_separate(&self, kind: LinuxNamespaceType) -> bool {
         self.is_new(kind) || self.joins.iter().any(|j| j.kind == kind)

@@ -97,9 +97,9 @@ fn root_lies_at_its_path_before_the_pivot() {
         || {
             nix::sched::unshare(CloneFlags::CLONE_NEWNS).unwrap();
             propagate("/", MsFlags::MS_PRIVATE | MsFlags::MS_REC);
-            let mut prepared = bundle.plan().map_err(chain)?.prepare().map_err(chain)?;
+            let (mut prepared, own, namespaces) = bundle.prepare()?;
             let result = forked::run(
-                bundle.namespaces,
+                namespaces,
                 |_| (),
                 || {
                     prepared.enter().map_err(chain)?;
@@ -107,9 +107,51 @@ fn root_lies_at_its_path_before_the_pivot() {
                     Ok(node.exists().to_string())
                 },
             )?;
+            drop(own);
             assert!(!node.exists());
             Ok(result)
         },
     );
     assert_eq!(result.unwrap(), "true");
+}
+
+/// What lies behind a magic link may be a mount of the host's own namespace.
+#[test]
+fn sources_behind_magic_links() {
+    const FD: i32 = 200;
+    let mut bundle = Bundle::new();
+    let source = bundle.path("held");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("f"), "text").unwrap();
+    for (destination, source) in [
+        ("/fd", format!("/proc/self/fd/{FD}")),
+        ("/root", format!("/proc/self/root{}", source.display())),
+    ] {
+        bundle.mount(json!({"destination": destination, "type": "bind",
+            "source": source, "options": ["bind", "ro"]}));
+    }
+    let host = || {
+        let held = fs::File::open(&source).unwrap();
+        nix::unistd::dup2(held.as_raw_fd(), FD).unwrap();
+    };
+    let read = || {
+        let files = ["/fd/f", "/root/f"].map(|file| fs::read_to_string(file).unwrap());
+        assert!(is_read_only("/fd") && is_read_only("/root"));
+        files.concat()
+    };
+    assert_eq!(bundle.probe_on(host, read).unwrap(), "texttext");
+}
+
+/// A bind of the host's whole tree shows the bundle as it is, not the container's mounts in it.
+#[test]
+fn the_hosts_tree_is_bound_without_the_containers_mounts() {
+    let mut bundle = Bundle::new();
+    bundle.mount(json!({"destination": "/host", "type": "bind", "source": "/",
+        "options": ["rbind", "ro"]}));
+    let root = format!("/host{}", bundle.path("rootfs").display());
+    let inside = bundle.probe(|| {
+        assert!(fs::exists(format!("{root}/etc")).unwrap());
+        mountinfo()
+    });
+    assert!(!inside.unwrap().contains(&root));
 }
