@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use common::bundle::process;
 use common::command::{cmd, detach, feed, limited, run, sh, start};
+use common::lacks::lacks;
 use common::oci::{Place, Streams, exited, pid_in, reap};
 use common::{alive, cgroup, runc_differs, runtime, wait_until};
 use nix::sys::signal::{Signal, kill};

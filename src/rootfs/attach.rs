@@ -100,7 +100,8 @@ impl Prepared {
         place: BorrowedFd<'_>,
     ) -> Result<OwnedFd, RootfsError> {
         let scope = plan.options.bind.unwrap_or(Scope::Top);
-        let tree = kernel::clone_fd(place, scope).map_err(RootfsError::sys(plan, "clone source"))?;
+        let tree =
+            kernel::clone_fd(place, scope).map_err(RootfsError::sys(plan, "clone source"))?;
         let host = self.propagation.of_clones();
         change_source(plan, tree.as_fd(), host, &mut self.userns)?;
         Ok(tree)

@@ -182,7 +182,10 @@ enum Binds<'v> {
     /// While preparing.
     Now,
     /// By init, if nothing speaks against it.
-    Later { own: &'v OwnNamespace, root: PathBuf },
+    Later {
+        own: &'v OwnNamespace,
+        root: PathBuf,
+    },
 }
 
 fn prepare_mount(

@@ -16,12 +16,25 @@ pub fn dir(pid: i32, controller: &str) -> Option<PathBuf> {
             return Some(below(&v1_mount(controller)?, path));
         }
     }
-    let path = own.lines().find_map(|l| l.strip_prefix("0::"))?;
-    let dir = below(&v2_mount()?, path);
+    let dir = unified(&own)?;
     let on = fs::read_to_string(dir.join("cgroup.controllers")).unwrap_or_default();
     on.split_whitespace()
         .any(|c| c == controller)
         .then_some(dir)
+}
+
+/// A directory that lists the processes beside this one, whatever controllers there are.
+pub fn any_dir(pid: i32) -> PathBuf {
+    let own =
+        fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("read the process's cgroups");
+    dir(pid, "pids")
+        .or_else(|| unified(&own))
+        .expect("a cgroup of pids or of version 2")
+}
+
+fn unified(own: &str) -> Option<PathBuf> {
+    let path = own.lines().find_map(|l| l.strip_prefix("0::"))?;
+    Some(below(&v2_mount()?, path))
 }
 
 /// Whether the machine's controller is one of version 1.

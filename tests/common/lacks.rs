@@ -33,6 +33,11 @@ const TABLE: &[Lack] = &[
         missing: || super::cgroup::dir(std::process::id() as i32, "memory").is_none(),
     },
     Lack {
+        key: "pids-controller",
+        reason: "no pids controller on this machine",
+        missing: || super::cgroup::dir(std::process::id() as i32, "pids").is_none(),
+    },
+    Lack {
         key: "cri",
         reason: "containerd's CRI is reached through curl with HTTP/2, which is not installed",
         missing: || !help_has("curl", &["--version"], "HTTP2"),

@@ -146,8 +146,10 @@ fn sources_behind_magic_links() {
 #[test]
 fn the_hosts_tree_is_bound_without_the_containers_mounts() {
     let mut bundle = Bundle::new();
-    bundle.mount(json!({"destination": "/host", "type": "bind", "source": "/",
-        "options": ["rbind", "ro"]}));
+    bundle.mount(
+        json!({"destination": "/host", "type": "bind", "source": "/",
+        "options": ["rbind", "ro"]}),
+    );
     let root = format!("/host{}", bundle.path("rootfs").display());
     let inside = bundle.probe(|| {
         assert!(fs::exists(format!("{root}/etc")).unwrap());
