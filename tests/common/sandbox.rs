@@ -108,10 +108,11 @@ impl Sandbox {
         path
     }
 
-    /// A command that carries the mark, so that it and its children are found.
+    /// A command that carries the mark, so that it and its children are found. It works in the
+    /// sandbox: conmon leaves a file `oom` where it was started (`oom.c`).
     pub fn cmd(&self, program: &str) -> Command {
         let mut command = cmd(program);
-        command.env(MARK, &self.dir);
+        command.env(MARK, &self.dir).current_dir(&self.dir);
         command
     }
 }
