@@ -184,7 +184,7 @@ impl Bundle {
             println!("not compared: runc is not installed");
             return None;
         }
-        fs::copy("/bin/busybox", self.path("rootfs/bin/cat")).unwrap();
+        forked::copy_program("/bin/busybox".as_ref(), &self.path("rootfs/bin/cat"));
         let text = serde_json::to_vec(&self.config).unwrap();
         fs::write(self.path("config.json"), text).unwrap();
         let id = format!("t{}", std::process::id());

@@ -5,10 +5,19 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::process::Command;
 
 use nix::sched::CloneFlags;
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, pipe};
+
+/// Copies an executable by a process of its own: a descriptor open for writing, inherited by what
+/// another test forks meanwhile, would make the file busy for execve(2).
+pub fn copy_program(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg(from).arg(to).status().unwrap();
+    assert!(copied.success(), "copy {}", from.display());
+}
 
 /// Runs `child` in a new process in the new namespaces of `flags` and returns what it returned; a
 /// panic becomes the error. `prepare` gets the child's process id before `child` runs.

@@ -82,7 +82,7 @@ fn proc_self_exe_never_leads_to_the_hosts_binary() {
     // The victim is a copy: a runtime that fails must not lose its file.
     let victim = place.dir.join("copy").join(common::runtime_name());
     fs::create_dir(place.dir.join("copy")).unwrap();
-    fs::copy(runtime(), &victim).unwrap();
+    common::image::copy_program(&runtime(), &victim);
     let rootfs = hostile_rootfs(&place);
     let root = |c: &mut Value| {
         c["root"]["path"] = json!(rootfs);
@@ -151,10 +151,12 @@ done
 fn hostile_rootfs(place: &Place) -> std::path::PathBuf {
     let rootfs = place.dir.join("rootfs");
     common::image::rootfs(&rootfs);
-    let shebang = rootfs.join("bin/shebang");
-    fs::write(&shebang, "#!/proc/self/exe\n").unwrap();
-    fs::set_permissions(&shebang, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::copy("/bin/busybox", rootfs.join("bin/busybox-bait")).unwrap();
+    let script = place.dir.join("shebang");
+    fs::write(&script, "#!/proc/self/exe\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    common::image::copy_program(&script, &rootfs.join("bin/shebang"));
+    let bait = rootfs.join("bin/busybox-bait");
+    common::image::copy_program("/bin/busybox".as_ref(), &bait);
     std::os::unix::fs::symlink("/proc/self/exe", rootfs.join("bin/library")).unwrap();
     rootfs
 }

@@ -21,6 +21,12 @@ pub fn rootfs(dir: &Path) {
     build(dir).unwrap_or_else(|e| panic!("make a rootfs in {}: {e}", dir.display()));
 }
 
+/// Copies an executable by a process of its own: a descriptor open for writing, inherited by what
+/// another test starts meanwhile, would make the file busy for execve(2).
+pub fn copy_program(from: &Path, to: &Path) {
+    run(cmd("cp").arg(from).arg(to)).ok();
+}
+
 fn build(dir: &Path) -> io::Result<()> {
     let tree = [
         "bin",
@@ -41,7 +47,7 @@ fn build(dir: &Path) -> io::Result<()> {
     }
     let mode =
         |name: &str, mode| fs::set_permissions(dir.join(name), fs::Permissions::from_mode(mode));
-    fs::copy("/bin/busybox", dir.join("bin/busybox"))?;
+    copy_program("/bin/busybox".as_ref(), &dir.join("bin/busybox"));
     let applets = run(cmd("/bin/busybox").arg("--list")).ok().stdout;
     for applet in applets.lines().filter(|a| *a != "busybox") {
         symlink("busybox", dir.join("bin").join(applet))?;

@@ -113,7 +113,7 @@ fn defect_5_a_mode_0700_executable_of_the_user_runs() {
     let own = trial.root.path().join("bin/own");
     std::fs::create_dir(&own).unwrap();
     let busybox = own.join("busybox");
-    super::rig::copy_busybox(&busybox);
+    crate::sys::forked::copy_program("/bin/busybox".as_ref(), &busybox);
     std::fs::set_permissions(
         &busybox,
         std::os::unix::fs::PermissionsExt::from_mode(0o700),

@@ -157,7 +157,7 @@ fn root() -> tempfile::TempDir {
     for directory in ["bin", "etc", "proc", "dev", "tmp", "rooms"] {
         fs::create_dir(path.join(directory)).unwrap();
     }
-    copy_busybox(&path.join("bin/busybox"));
+    crate::sys::forked::copy_program("/bin/busybox".as_ref(), &path.join("bin/busybox"));
     symlink("busybox", path.join("bin/env")).unwrap();
     fs::write(
         path.join("etc/passwd"),
@@ -169,17 +169,6 @@ fn root() -> tempfile::TempDir {
         fs::set_permissions(path.join(name), PermissionsExt::from_mode(mode)).unwrap();
     }
     root
-}
-
-/// By a process of its own: a descriptor open for writing, inherited by the child of another trial,
-/// would make the file busy.
-pub fn copy_busybox(to: &Path) {
-    let copied = Command::new("cp")
-        .arg("/bin/busybox")
-        .arg(to)
-        .status()
-        .unwrap();
-    assert!(copied.success(), "busybox-static is needed");
 }
 
 fn setup(trial: &Value) -> Result<Setup, crate::process::ProcessError> {
