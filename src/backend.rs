@@ -3,6 +3,7 @@
 
 pub mod delegate;
 pub mod embedded;
+pub mod linux;
 mod settings;
 
 use std::os::fd::OwnedFd;

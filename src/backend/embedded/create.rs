@@ -1,34 +1,25 @@
 //! The command's side of `create`: prepares on the host what init will need, makes init, serves it
 //! while it builds the container. Must not touch argument types or write the pid-file.
 
-use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::net::UnixListener;
-use std::path::Path;
 
 use anyhow::Context;
-use libcontainer::network::cidr::CidrAddress;
-use libcontainer::network::network_device::dev_change_net_namespace;
 use libcontainer::user_ns::UserNamespaceConfig;
 use nix::unistd::Pid;
-use oci_spec::runtime::{Linux, LinuxNamespaceType, Spec};
-use serde_json::Value;
+use oci_spec::runtime::LinuxNamespaceType;
 
-use super::channel::{self, End, Go, Report};
-use super::init::{Init, has_host_hooks};
-use super::namespaces::Namespaces;
-use super::spawn::{Spawned, kill_and_reap, spawn};
+use super::init::Init;
+use crate::backend::linux::channel::{self, End, Go, Report};
+use crate::backend::linux::host;
+use crate::backend::linux::inside::Inside;
+use crate::backend::linux::namespaces::Namespaces;
+use crate::backend::linux::spawn::{Spawned, kill_and_reap, spawn};
 use crate::backend::{CreateOptions, Creation};
+use crate::console;
 use crate::process::Setup;
-use crate::rootfs::{Facts, OwnNamespace, Plan};
-use crate::seccomp::Program;
-use crate::seccomp::notify::Listener;
+use crate::rootfs::{OwnNamespace, Plan};
 use crate::spec::Validated;
 use crate::state::{ContainerDir, Lock, ProcessId, Record, Status};
-use crate::{console, hooks, process};
-
-/// Name of the socket on which init waits for `start`, in the container's directory.
-pub const START_SOCKET: &str = "start.sock";
 
 /// A container that is built and waits for the command's last word.
 pub struct Built {
@@ -78,15 +69,15 @@ pub fn create(
         Some(path) => Some(console::connect(path)?),
         None => None,
     };
-    let setup = setup(record, spec, &namespaces, &options)?;
-    let plan = Plan::new(typed, &record.bundle, &facts(record, &namespaces))?;
+    let setup = host::setup(record, spec, &namespaces, &options)?;
+    let plan = Plan::new(typed, &record.bundle, &host::facts(record, &namespaces))?;
     let resources = typed.linux().as_ref().and_then(|l| l.resources().as_ref());
     record.cgroup.create(resources)?;
     let limits_later = record.cgroup.needs_process_first();
     if !limits_later {
-        apply_limits(record, spec)?;
+        host::apply_limits(record, spec)?;
     }
-    let listener = listen(dir.path()).context("make start socket")?;
+    let listener = host::listen(dir.path()).context("make start socket")?;
     let waiting = dir.hold_waiting_lock()?;
     let (ours, theirs) = channel::pair()?;
 
@@ -107,15 +98,17 @@ pub fn create(
         // Init must see the end of the conversation when the command dies.
         let _ = nix::unistd::close(our_end);
         Init {
-            spec: typed,
-            namespaces: &namespaces,
+            inside: Inside {
+                spec: typed,
+                namespaces: &namespaces,
+                rootfs,
+                state,
+                console,
+                channel: theirs,
+            },
             joined,
-            rootfs,
             setup: &setup,
-            state,
-            console,
             listener,
-            channel: theirs,
             no_pivot: options.no_pivot,
             gate,
         }
@@ -181,18 +174,12 @@ fn serve(
     dir.save(record)?;
     if record.cgroup.needs_process_first() {
         record.cgroup.join(pid.as_raw())?;
-        apply_limits(record, validated)?;
+        host::apply_limits(record, validated)?;
     }
     if let Some(mapping) = &parts.mapping {
         write_mappings(mapping, pid).context("linux.uidMappings: write mappings")?;
     }
-    apply_intel_rdt(record, spec, pid)?;
-    let go = Go {
-        pid: pid.as_raw(),
-        addresses: move_network_devices(spec, pid)?,
-    };
-    built.channel.send(&go)?;
-    run_host_hooks(record, spec, &built)?;
+    host::attend(record, spec, &built.channel, pid)?;
     match built.channel.await_report()? {
         Report::Ready => {}
         other => anyhow::bail!("container process sent an unexpected message: {other:?}"),
@@ -201,98 +188,6 @@ fn serve(
     drop(parts.waiting);
     drop(parts.namespaces);
     Ok(built)
-}
-
-fn setup(
-    record: &Record,
-    spec: &Validated,
-    namespaces: &Namespaces,
-    options: &CreateOptions,
-) -> anyhow::Result<Setup> {
-    let typed = spec.spec();
-    let process = typed
-        .process()
-        .as_ref()
-        .context("process: missing, expected an object")?;
-    let linux = typed.linux().as_ref();
-    let program = match linux.and_then(|l| l.seccomp().as_ref()) {
-        Some(filter) => Some(Program::load_or_compile(
-            filter,
-            options.filter_cache.as_deref(),
-        )?),
-        None => None,
-    };
-    let settings = process_options(record, namespaces, options.preserve_fds, program, linux)?;
-    let settings = process::Options {
-        init: true,
-        no_new_keyring: options.no_new_keyring,
-        ..settings
-    };
-    let raw = spec.raw().get("process").unwrap_or(&Value::Null);
-    Ok(Setup::new(process, raw, linux, settings)?)
-}
-
-/// What init and processes of `exec` have in common.
-fn process_options(
-    record: &Record,
-    namespaces: &Namespaces,
-    preserve_fds: u32,
-    program: Option<Program>,
-    linux: Option<&Linux>,
-) -> anyhow::Result<process::Options> {
-    let userns = namespaces.is_separate(LinuxNamespaceType::User);
-    common_options(record, userns, preserve_fds, program, linux)
-}
-
-/// The options that don't depend on whether the process is the first one.
-pub fn common_options(
-    record: &Record,
-    userns: bool,
-    preserve_fds: u32,
-    program: Option<Program>,
-    linux: Option<&Linux>,
-) -> anyhow::Result<process::Options> {
-    let filter = linux.and_then(|l| l.seccomp().as_ref());
-    let listener = match (&program, filter.and_then(|f| f.listener_path().as_ref())) {
-        (Some(program), Some(path)) if program.notifies() => Some(Listener::connect(path)?),
-        _ => None,
-    };
-    Ok(process::Options {
-        userns,
-        preserve_fds,
-        listen_fds: process::listen_fds(std::process::id(), |name| std::env::var(name).ok()),
-        id: record.id.clone(),
-        lsm: process::Lsm::detect(),
-        seccomp: program,
-        listener,
-        ..process::Options::default()
-    })
-}
-
-fn apply_limits(record: &Record, spec: &Validated) -> anyhow::Result<()> {
-    let typed = spec
-        .spec()
-        .linux()
-        .as_ref()
-        .and_then(|l| l.resources().as_ref());
-    let Some(resources) = typed else {
-        return Ok(());
-    };
-    let raw = spec
-        .raw()
-        .pointer("/linux/resources")
-        .unwrap_or(&Value::Null);
-    for warning in record.cgroup.apply(resources, raw)? {
-        tracing::warn!("{}: {}", warning.json, warning.reason);
-    }
-    Ok(())
-}
-
-/// Binds relative to the directory: the whole path may be longer than a socket address can be.
-fn listen(dir: &Path) -> std::io::Result<UnixListener> {
-    let held = std::fs::File::open(dir)?;
-    let path = format!("/proc/self/fd/{}/{START_SOCKET}", held.as_raw_fd());
-    UnixListener::bind(path)
 }
 
 /// Without privilege setgroups has to be given up before a gid mapping may be written
@@ -304,66 +199,4 @@ fn write_mappings(mapping: &UserNamespaceConfig, pid: Pid) -> anyhow::Result<()>
     mapping.write_uid_mapping(pid)?;
     mapping.write_gid_mapping(pid)?;
     Ok(())
-}
-
-fn apply_intel_rdt(record: &Record, spec: &Spec, pid: Pid) -> anyhow::Result<()> {
-    let linux = spec.linux().as_ref();
-    let Some(rdt) = linux.and_then(|l| l.intel_rdt().as_ref()) else {
-        return Ok(());
-    };
-    libcontainer::process::intel_rdt::setup_intel_rdt(Some(&record.id), &pid, rdt)
-        .context("linux.intelRdt")?;
-    Ok(())
-}
-
-/// Moves the devices named in `linux.netDevices` into the container's network namespace; they lose
-/// their addresses on the way, so these are told to init.
-fn move_network_devices(spec: &Spec, pid: Pid) -> anyhow::Result<Vec<(String, Vec<CidrAddress>)>> {
-    let linux = spec.linux().as_ref();
-    let empty = HashMap::new();
-    let devices = linux
-        .and_then(|l| l.net_devices().as_ref())
-        .unwrap_or(&empty);
-    if devices.is_empty() {
-        return Ok(Vec::new());
-    }
-    let target = std::fs::File::open(format!("/proc/{pid}/ns/net"))?;
-    devices
-        .iter()
-        .map(|(name, device)| {
-            dev_change_net_namespace(name, target.as_raw_fd(), device)
-                .map(|addresses| (name.clone(), addresses))
-                .with_context(|| format!("linux.netDevices.{name}: move into the container"))
-        })
-        .collect()
-}
-
-fn run_host_hooks(record: &Record, spec: &Spec, built: &Built) -> anyhow::Result<()> {
-    let Some(all) = spec.hooks().as_ref().filter(|all| has_host_hooks(all)) else {
-        return Ok(());
-    };
-    match built.channel.await_report()? {
-        Report::Sandbox => {}
-        other => anyhow::bail!("container process sent an unexpected message: {other:?}"),
-    }
-    let state = record.oci_state(Status::Creating, Some(built.init.pid));
-    // The older hook comes from a time when hooks ran in `start`, and its users look for the state
-    // of then.
-    let created = record.oci_state(Status::Created, Some(built.init.pid));
-    #[allow(deprecated)]
-    hooks::run_all("prestart", all.prestart().as_ref(), &created, None)?;
-    hooks::run_all("createRuntime", all.create_runtime().as_ref(), &state, None)?;
-    built.channel.send(&Go::default())?;
-    Ok(())
-}
-
-fn facts(record: &Record, namespaces: &Namespaces) -> Facts {
-    Facts {
-        userns: namespaces.is_separate(LinuxNamespaceType::User),
-        mount_ns: namespaces.is_separate(LinuxNamespaceType::Mount),
-        cgroup_ns: namespaces.is_separate(LinuxNamespaceType::Cgroup),
-        unified: record.cgroup.setup() == crate::cgroup::Setup::Unified,
-        selinux: process::Lsm::detect().selinux,
-        own_cgroup: record.cgroup.path().map(Into::into),
-    }
 }

@@ -10,8 +10,8 @@ use nix::libc;
 use serde_json::Value;
 
 use super::channel::{self, End, Go, Report};
-use super::create::common_options;
-use super::init::become_mapped_root;
+use super::host::common_options;
+use super::inside::{become_mapped_root, console_size};
 use super::spawn::{Spawned, kill_and_reap};
 use crate::backend::{ExecRequest, Running};
 use crate::cgroup::SubCgroup;
@@ -19,7 +19,7 @@ use crate::process::Setup;
 use crate::seccomp::Program;
 use crate::seccomp::notify::container_process_state;
 use crate::spec::Validated;
-use crate::state::{Record, Status};
+use crate::state::{ProcessId, Record, Status};
 use crate::sys::clone::{CloneArgs, Cloned, clone3, exit_now, pidfd_open, setns};
 use crate::{console, error};
 
@@ -45,8 +45,13 @@ struct Target {
 }
 
 /// Runs a process; returns once its execve has succeeded.
-pub fn exec(record: &Record, config: &Validated, mut job: ExecRequest) -> anyhow::Result<Running> {
-    let target = Target::open(record)?;
+pub fn exec(
+    record: &Record,
+    init: &ProcessId,
+    config: &Validated,
+    mut job: ExecRequest,
+) -> anyhow::Result<Running> {
+    let target = Target::open(init)?;
     let setup = setup(record, config, &target, &job)?;
     let (ours, theirs) = channel::pair()?;
     let sub = SubCgroup::parse(&job.cgroups)?;
@@ -56,7 +61,7 @@ pub fn exec(record: &Record, config: &Validated, mut job: ExecRequest) -> anyhow
     let tenant = Tenant {
         target,
         setup: &setup,
-        size: job.process.console_size().map(super::init::console_size),
+        size: job.process.console_size().map(console_size),
         uid: job.process.user().uid(),
         console: job.console.take(),
         state: record.oci_state(Status::Running, record.init.map(|init| init.pid)),
@@ -79,7 +84,7 @@ pub fn exec(record: &Record, config: &Validated, mut job: ExecRequest) -> anyhow
             exit_now(tenant.run())
         }
     };
-    match attend(record, &spawned, &ours, &setup, &job) {
+    match attend(record, init, &spawned, &ours, &setup, &job) {
         Ok(()) => Ok(Running {
             pid: spawned.pid.as_raw(),
             pidfd: spawned.pidfd,
@@ -93,6 +98,7 @@ pub fn exec(record: &Record, config: &Validated, mut job: ExecRequest) -> anyhow
 
 fn attend(
     record: &Record,
+    init: &ProcessId,
     spawned: &Spawned,
     channel: &End,
     setup: &Setup,
@@ -100,8 +106,7 @@ fn attend(
 ) -> anyhow::Result<()> {
     let pid = spawned.pid.as_raw();
     if job.cgroups.is_empty() {
-        let init = record.init.map_or(0, |init| init.pid);
-        record.cgroup.join_beside(pid, init)?;
+        record.cgroup.join_beside(pid, init.pid)?;
     } else {
         record
             .cgroup
@@ -147,8 +152,7 @@ fn enter_pid_namespace(target: &Target) -> anyhow::Result<()> {
 impl Target {
     /// Opens init and finds out which of its namespaces aren't ours: joining one's own user
     /// namespace is refused by the kernel.
-    fn open(record: &Record) -> anyhow::Result<Target> {
-        let init = record.live_init().ok_or(error::Kind::NotRunning)?;
+    fn open(init: &ProcessId) -> anyhow::Result<Target> {
         let pidfd = pidfd_open(init.pid).context("open container's init")?;
         let root = nix::fcntl::open(
             format!("/proc/{}/root", init.pid).as_str(),
