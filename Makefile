@@ -9,7 +9,7 @@ PREFIX  ?= /usr/local
 # The suites drive this binary.
 export PXRUN_BIN ?= $(CURDIR)/$(FAST)
 
-.PHONY: help run build release install lint test test-all unit callers conformance docs clean
+.PHONY: help run build release install deb test-deb lint test test-all unit callers conformance docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -27,6 +27,12 @@ release: ## build the binary to install: smallest and fastest
 
 install: release ## install it below PREFIX (/usr/local)
 	install -D -m 0755 $(RELEASE) $(DESTDIR)$(PREFIX)/bin/pxrun
+
+deb: release ## make the Debian package, in target/deb
+	hack/deb $(RELEASE) target/deb
+
+test-deb: build ## install and purge the package in Debian 12 and 13 roots (makes them once: minutes)
+	hack/test-deb "$$(hack/deb $(FAST) target/deb-test)"
 
 lint: ## formatting and clippy, as CI wants them
 	hack/deps
