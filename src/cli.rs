@@ -136,6 +136,18 @@ impl Cli {
 }
 
 impl Command {
+    /// `--preserve-fds` of a command whose process enters a container; `None` for the others.
+    #[must_use]
+    pub fn enters_container(&self) -> Option<u32> {
+        let preserved = match self {
+            Self::Create(args) => args.oci.preserve_fds,
+            Self::Run(args) => args.create.oci.preserve_fds,
+            Self::Exec(args) => args.preserve_fds,
+            _ => return None,
+        };
+        Some(u32::try_from(preserved).unwrap_or(0))
+    }
+
     /// Whether stderr must stay clean while the command succeeds: the container owns it (`create`,
     /// `run`, `exec`, `restore`), or a caller parses it together with stdout (CRI-O `features`;
     /// go-runc `state` and `ps`; the others that print for programs with them).

@@ -121,7 +121,7 @@ impl Container {
 }
 
 fn status(dir: &ContainerDir, record: &Record, backend: &dyn Backend) -> Status {
-    let creating = !record.ready && record.creator.is_alive();
+    let creating = !record.ready && record.live_creator().is_some();
     if record.live_init().is_none() {
         return if creating {
             Status::Creating

@@ -7,11 +7,12 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg};
-use nix::sys::stat::{Mode, SFlag, fstat, major, minor};
+use nix::sys::stat::{SFlag, fstat, major, minor};
 use nix::sys::statfs::{DEVPTS_SUPER_MAGIC, fstatfs};
 
+use crate::sys::mounts::{How, openat2};
 use crate::sys::{fd, tty};
 
 /// Why a terminal could not be set up or handed over.
@@ -80,9 +81,12 @@ pub struct Pty {
 /// The multiplexer there isn't devpts' own: a rootfs could hold anything under that name.
 pub fn open_in_container(size: Option<(u16, u16)>) -> Result<Pty, ConsoleError> {
     const PTMX: &str = "/dev/pts/ptmx";
-    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let master = open(PTMX, flags, Mode::empty()).map_err(failed("open `/dev/pts/ptmx`"))?;
-    let master = fd::adopt(master);
+    let how = How {
+        flags: (OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW).bits(),
+        resolve: nix::libc::RESOLVE_NO_MAGICLINKS,
+        ..How::default()
+    };
+    let master = openat2(None, Path::new(PTMX), how).map_err(failed("open `/dev/pts/ptmx`"))?;
     let stat = fstat(master.as_raw_fd()).map_err(failed("stat `/dev/pts/ptmx`"))?;
     let fs = fstatfs(&master).map_err(failed("statfs `/dev/pts/ptmx`"))?;
     if fs.filesystem_type() != DEVPTS_SUPER_MAGIC

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use pxrun::cli::{Cli, Command, Early};
+use pxrun::cli::{Cli, Early};
 use pxrun::error::{EXIT, Failure};
 use pxrun::logging::{self, Logger, Settings};
+use pxrun::process::listen_fds;
 use pxrun::{command, config, sys};
 
 fn main() -> ExitCode {
@@ -13,8 +14,8 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(early) => return stopped(early),
     };
-    if enters_container(&cli.command)
-        && let Err(error) = sys::seal::ensure_sealed()
+    if let Some(kept) = cli.command.enters_container()
+        && let Err(error) = seal(kept)
     {
         return failed(&Logger::default(), error.into());
     }
@@ -43,12 +44,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// Commands whose process enters a container: the binary has to be out of its reach first.
-fn enters_container(command: &Command) -> bool {
-    matches!(
-        command,
-        Command::Create(_) | Command::Run(_) | Command::Exec(_)
-    )
+/// What must hold before a process of ours enters a container: the binary is out of its reach, and
+/// no descriptor is open but those that the caller means for the container's process.
+fn seal(preserve_fds: u32) -> Result<(), sys::seal::SealError> {
+    sys::seal::ensure_sealed()?;
+    let listen_fds = listen_fds(std::process::id(), |name| std::env::var(name).ok());
+    sys::seal::close_inherited(preserve_fds.saturating_add(listen_fds))
 }
 
 fn stopped(early: Early) -> ExitCode {

@@ -6,7 +6,7 @@ mod dir;
 mod proc;
 
 pub use dir::{ContainerDir, Lock, Root, write_atomically};
-pub use proc::{ProcStat, ProcessId};
+pub use proc::{ProcStat, ProcessId, boot_id};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -45,6 +45,14 @@ pub enum StateError {
         #[source]
         source: serde_json::Error,
     },
+    /// Another user made the directory: what its record says isn't to be acted on.
+    #[error("state directory `{}` belongs to uid {uid}, not to this user", path.display())]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// Its owner.
+        uid: u32,
+    },
     /// The record comes from another version of pxrun.
     #[error("state record `{}` has version {found}, this pxrun reads {RECORD_VERSION}", path.display())]
     Version {
@@ -73,6 +81,9 @@ pub struct Record {
     pub own: serde_json::Value,
     /// RFC 3339, UTC, nanoseconds: the form of `runc list`.
     pub created: String,
+    /// The boot in which it was created: pids, start times and cgroups mean nothing in another.
+    #[serde(default)]
+    pub boot: Option<String>,
     /// Uid of the caller of `create`.
     pub uid: u32,
     /// The bundle's annotations.
@@ -121,9 +132,25 @@ impl std::fmt::Display for Status {
 }
 
 impl Record {
-    /// The init process if it still lives: same pid, same start time, not a zombie.
+    /// The init process if it still lives: same boot, same pid, same start time, not a zombie.
     pub fn live_init(&self) -> Option<&ProcessId> {
-        self.init.as_ref().filter(|init| init.is_alive())
+        let init = self.init.as_ref().filter(|_| self.is_of_this_boot());
+        init.filter(|init| init.is_alive())
+    }
+
+    /// The `create` that makes the container, while it lives.
+    pub fn live_creator(&self) -> Option<&ProcessId> {
+        let creator = Some(&self.creator).filter(|_| self.is_of_this_boot());
+        creator.filter(|creator| creator.is_alive())
+    }
+
+    /// Whether the host hasn't been booted since `create`. After a boot nothing in the kernel is
+    /// the container's, and what looks like it belongs to somebody else.
+    pub fn is_of_this_boot(&self) -> bool {
+        match (self.boot.as_deref(), boot_id()) {
+            (Some(then), Some(now)) => then == now,
+            _ => true,
+        }
     }
 
     /// The state JSON that hooks and seccomp agents get (runtime.md, "State").

@@ -86,6 +86,10 @@ impl Backend for Embedded {
     }
 
     fn destroy(&self, record: &Record) -> anyhow::Result<()> {
+        if !record.is_of_this_boot() {
+            // The boot has taken it all away; a cgroup of that name is another container's.
+            return Ok(());
+        }
         // The cgroup first: in a frozen one, or in a shared pid namespace, init alone won't do.
         record.cgroup.kill_all(SIGKILL)?;
         if let Some(init) = record.live_init() {

@@ -13,7 +13,7 @@ use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
 use crate::cli::globals::CgroupManager;
 use crate::spec::Validated;
-use crate::state::{ContainerDir, ProcessId, RECORD_VERSION, Record};
+use crate::state::{ContainerDir, ProcessId, RECORD_VERSION, Record, StateError, boot_id};
 use crate::{cli, host, logging, route};
 
 /// What `create`, `run` and later `restore` ask for.
@@ -79,7 +79,7 @@ pub fn create(context: &Context, wish: Wish) -> anyhow::Result<Created> {
         tracing::warn!("{warning}");
     }
     check_terminal(&spec, wish.options.console_socket.as_deref())?;
-    let record = record(context, &wish.id, &bundle, &spec)?;
+    let record = record(context, &wish.id, &bundle.path, &spec)?;
     let dir = context.root.claim(&wish.id).map_err(contract)?;
     match build(&dir, record, &bundle, spec, wish) {
         Ok(created) => Ok(created),
@@ -120,10 +120,15 @@ fn build(
 
 /// The record on disk knows more than the one we set out with: which process was made.
 fn roll_back(dir: &ContainerDir) {
-    let destroyed = dir
-        .load()
-        .map_err(anyhow::Error::from)
-        .and_then(|record| backend::by_name(&record.backend)?.destroy(&record));
+    let destroyed = match dir.load() {
+        // Not even the first record was written: only the directory is there.
+        Err(StateError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            Ok(())
+        }
+        loaded => loaded
+            .map_err(anyhow::Error::from)
+            .and_then(|record| backend::by_name(&record.backend)?.destroy(&record)),
+    };
     match destroyed {
         Ok(()) => {
             if let Err(error) = dir.remove() {
@@ -135,10 +140,11 @@ fn roll_back(dir: &ContainerDir) {
     }
 }
 
-fn record(
+/// What is known of a container before anything is made.
+pub fn record(
     context: &Context,
     id: &str,
-    bundle: &Bundle,
+    bundle: &Path,
     spec: &Validated,
 ) -> anyhow::Result<Record> {
     use oci_spec::runtime::LinuxNamespaceType;
@@ -163,11 +169,12 @@ fn record(
     Ok(Record {
         version: RECORD_VERSION,
         id: id.to_owned(),
-        rootfs: backend::rootfs_path(&bundle.path, typed),
-        bundle: bundle.path.clone(),
+        rootfs: backend::rootfs_path(bundle, typed),
+        bundle: bundle.to_owned(),
         backend: route.backend,
         own: Value::Null,
         created: now(),
+        boot: boot_id().map(str::to_owned),
         uid: nix::unistd::geteuid().as_raw(),
         annotations,
         creator: ProcessId::current().context("read own process state")?,

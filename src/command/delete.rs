@@ -2,11 +2,11 @@
 
 use anyhow::Context as _;
 
-use super::{Container, Context, contract};
-use crate::backend;
+use super::{Container, Context, contract, create};
 use crate::error::Kind;
-use crate::hooks;
-use crate::state::{StateError, Status};
+use crate::spec::Validated;
+use crate::state::{ContainerDir, Record, StateError, Status};
+use crate::{backend, hooks, host};
 
 pub fn run(context: &Context, id: &str, force: bool) -> anyhow::Result<()> {
     delete(context, id, force)
@@ -21,12 +21,7 @@ fn delete(context: &Context, id: &str, force: bool) -> anyhow::Result<()> {
     let dir = context.root.find(id).map_err(contract)?;
     let _lock = dir.lock().map_err(contract)?;
     let record = match dir.load() {
-        // A create that was killed before it wrote a record has made nothing but the directory.
-        Err(StateError::Io { source, .. })
-            if force && source.kind() == std::io::ErrorKind::NotFound =>
-        {
-            return dir.remove().map_err(contract);
-        }
+        Err(error) if force => return delete_unread(context, dir, error),
         other => other.map_err(contract)?,
     };
     let backend = backend::by_name(&record.backend)?;
@@ -46,6 +41,39 @@ fn delete(context: &Context, id: &str, force: bool) -> anyhow::Result<()> {
     remove(&container)
 }
 
+/// A forced delete with a record that can't be acted on as it stands.
+fn delete_unread(context: &Context, dir: ContainerDir, error: StateError) -> anyhow::Result<()> {
+    let record = match error {
+        // A create that was killed before it wrote a record has made nothing but the directory.
+        StateError::Io { ref source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            return dir.remove().map_err(contract);
+        }
+        StateError::Version { .. } => dir.load_any_version().map_err(|_| contract(error))?,
+        StateError::Damaged { .. } => match guess(context, &dir) {
+            Ok(record) => record,
+            Err(reason) => {
+                let id = dir.id();
+                tracing::warn!("container `{id}`: only its record is removed: {error}; {reason:#}");
+                return dir.remove().map_err(contract);
+            }
+        },
+        other => return Err(contract(other)),
+    };
+    remove(&Container {
+        backend: backend::by_name(&record.backend)?,
+        dir,
+        record,
+    })
+}
+
+/// The record that `create` would write for the configuration that it kept: it knows the cgroup,
+/// and through it all processes.
+fn guess(context: &Context, dir: &ContainerDir) -> anyhow::Result<Record> {
+    let raw = dir.load_config()?;
+    let spec = Validated::new(raw, &host::facts())?;
+    create::record(context, dir.id(), dir.path(), &spec)
+}
+
 /// Takes a container down; its lock is held.
 pub fn remove(container: &Container) -> anyhow::Result<()> {
     container.backend.destroy(&container.record)?;
@@ -56,9 +84,9 @@ pub fn remove(container: &Container) -> anyhow::Result<()> {
 /// A `create` at work would go on making things while we remove them.
 fn end_creator(container: &Container) {
     use std::os::fd::AsFd;
-    let creator = container.record.creator;
-    if let Ok(pidfd) = crate::sys::clone::pidfd_open(creator.pid)
-        && creator.is_alive()
+    let record = &container.record;
+    if let Ok(pidfd) = crate::sys::clone::pidfd_open(record.creator.pid)
+        && record.live_creator().is_some()
     {
         let _ = crate::sys::clone::pidfd_send_signal(pidfd.as_fd(), nix::libc::SIGKILL);
     }

@@ -113,6 +113,10 @@ fn copy_file(from: &OwnedFd, to: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
     let mut from = File::from(openat2(Some(from.as_fd()), Path::new(name), read)?);
     let mut to = File::from(openat2(Some(to.as_fd()), Path::new(name), write)?);
     let stat = fstat(from.as_raw_fd())?;
+    // Swapped since it was looked at: a device might be read without end.
+    if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+        return Err(Errno::EAGAIN);
+    }
     io::copy(&mut from, &mut to)
         .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
     copy_identity(&from.into(), &to.into(), &stat)

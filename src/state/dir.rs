@@ -3,7 +3,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{RECORD_VERSION, Record, StateError};
@@ -72,10 +72,17 @@ impl Root {
     /// A container's directory.
     ///
     /// # Errors
-    /// [`StateError::NotExist`] when there is none.
+    /// [`StateError::NotExist`] when there is none, [`StateError::Foreign`] when another user made
+    /// it: a record names processes to signal and directories to remove.
     pub fn find(&self, id: &str) -> Result<ContainerDir, StateError> {
         let dir = self.dir(id);
         match std::fs::symlink_metadata(&dir.path) {
+            Ok(meta) if meta.is_dir() && meta.uid() != nix::unistd::geteuid().as_raw() => {
+                Err(StateError::Foreign {
+                    path: dir.path,
+                    uid: meta.uid(),
+                })
+            }
             Ok(meta) if meta.is_dir() => Ok(dir),
             Ok(_) => Err(StateError::NotExist),
             Err(error) if error.kind() == ErrorKind::NotFound => Err(StateError::NotExist),
@@ -135,18 +142,22 @@ impl ContainerDir {
                 io("read state record", &path)(error)
             }
         })?;
-        let record: Record =
-            serde_json::from_slice(&bytes).map_err(|source| StateError::Damaged {
-                path: path.clone(),
-                source,
-            })?;
-        if record.version != RECORD_VERSION {
-            return Err(StateError::Version {
-                path,
-                found: record.version,
-            });
+        // The version first: another one may have other members.
+        match parse::<Version>(&path, &bytes)?.version {
+            RECORD_VERSION => parse(&path, &bytes),
+            found => Err(StateError::Version { path, found }),
         }
-        Ok(record)
+    }
+
+    /// Reads the record of another version, for a forced delete: members keep their meaning for
+    /// ever, so what reads as a record of ours names the same processes and directories.
+    ///
+    /// # Errors
+    /// [`StateError::Damaged`] when members are missing or have other types.
+    pub fn load_any_version(&self) -> Result<Record, StateError> {
+        let path = self.path.join("state.json");
+        let bytes = std::fs::read(&path).map_err(io("read state record", &path))?;
+        parse(&path, &bytes)
     }
 
     /// Writes the record in one step.
@@ -169,25 +180,23 @@ impl ContainerDir {
     pub fn load_config(&self) -> Result<serde_json::Value, StateError> {
         let path = self.path.join("config.json");
         let bytes = std::fs::read(&path).map_err(io("read kept configuration", &path))?;
-        serde_json::from_slice(&bytes).map_err(|source| StateError::Damaged { path, source })
+        parse(&path, &bytes)
     }
 
-    /// Takes the container's lock, waiting for who holds it. `state` and `list` never take it.
+    /// Takes the container's lock, waiting for who holds it. `state` and `list` never take it. The
+    /// directory itself is locked: on a full or read-only file system there would be no lock file,
+    /// and a container must be deletable there too.
     ///
     /// # Errors
     /// [`StateError::NotExist`] when the container was deleted while we waited.
     pub fn lock(&self) -> Result<Lock, StateError> {
-        let path = self.path.join("lock");
-        let file = self
-            .open_lock_file(&path)
-            .map_err(|error| match error.kind() {
-                ErrorKind::NotFound => StateError::NotExist,
-                _ => io("open lock", &path)(error),
-            })?;
-        file.lock().map_err(io("take lock", &path))?;
+        let file = File::open(&self.path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => StateError::NotExist,
+            _ => io("open state directory", &self.path)(error),
+        })?;
+        file.lock().map_err(io("take lock", &self.path))?;
         // The holder may have removed the directory, and another create made a new one.
-        let same = std::fs::metadata(&path).is_ok_and(|meta| {
-            use std::os::unix::fs::MetadataExt;
+        let same = std::fs::metadata(&self.path).is_ok_and(|meta| {
             file.metadata()
                 .is_ok_and(|held| held.ino() == meta.ino() && held.dev() == meta.dev())
         });
@@ -198,23 +207,17 @@ impl ContainerDir {
         }
     }
 
-    fn open_lock_file(&self, path: &Path) -> std::io::Result<File> {
-        OpenOptions::new()
+    /// The lock that a waiting init holds until its execve closes it: who finds it held knows that
+    /// the user's process doesn't run yet, whatever was killed in between.
+    pub fn hold_waiting_lock(&self) -> Result<Lock, StateError> {
+        let path = self.path.join("waiting");
+        let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .custom_flags(nix::libc::O_CLOEXEC)
-            .open(path)
-    }
-
-    /// The lock that a waiting init holds until its execve closes it: who finds it held knows that
-    /// the user's process doesn't run yet, whatever was killed in between.
-    pub fn hold_waiting_lock(&self) -> Result<Lock, StateError> {
-        let path = self.path.join("waiting");
-        let file = self
-            .open_lock_file(&path)
+            .open(&path)
             .map_err(io("open waiting lock", &path))?;
         file.try_lock()
             .map_err(|error| io("take waiting lock", &path)(error.into()))?;
@@ -245,27 +248,48 @@ impl ContainerDir {
     }
 }
 
+/// What every version of the record has.
+#[derive(serde::Deserialize)]
+struct Version {
+    version: u32,
+}
+
+fn parse<T: serde::de::DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, StateError> {
+    serde_json::from_slice(bytes).map_err(|source| StateError::Damaged {
+        path: path.to_owned(),
+        source,
+    })
+}
+
 /// Writes `bytes` under a temporary name in the same directory and renames it, so that a reader
 /// finds the whole file or none.
 pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}.tmp", std::process::id()));
     let temporary = PathBuf::from(temporary);
-    let written = (|| {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(mode)
-            .custom_flags(nix::libc::O_NOFOLLOW)
-            .open(&temporary)?;
-        file.write_all(bytes)?;
-        std::fs::rename(&temporary, path)
-    })();
+    let mut file = create_new(&temporary, mode)?;
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| std::fs::rename(&temporary, path));
     if written.is_err() {
         let _ = std::fs::remove_file(&temporary);
     }
     written
+}
+
+/// A file that nobody else has open: in a directory of everybody's, one that is there already may
+/// be somebody's who would change what is written.
+fn create_new(path: &Path, mode: u32) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(mode);
+    match options.open(path) {
+        // Left by a process of this pid that was killed.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            std::fs::remove_file(path)?;
+            options.open(path)
+        }
+        opened => opened,
+    }
 }
 
 #[cfg(test)]

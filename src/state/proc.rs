@@ -3,6 +3,15 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The kernel's name for the time since it was booted (random(4)); `None` where `/proc` lacks it.
+pub fn boot_id() -> Option<&'static str> {
+    use std::sync::OnceLock;
+    static BOOT: OnceLock<Option<String>> = OnceLock::new();
+    let read = || std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+    let boot = BOOT.get_or_init(|| read().map(|text| text.trim_end().to_owned()));
+    boot.as_deref()
+}
+
 /// A pid with the start time that makes it unmistakable (proc_pid_stat(5), field 22, clock ticks
 /// after boot).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

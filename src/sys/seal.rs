@@ -1,6 +1,7 @@
 //! Keeps the host's pxrun binary out of reach of containers: a process in a container can open
 //! `/proc/PID/exe` of ours, and an entry point may be `/proc/self/exe` itself (CVE-2019-5736).
-//! Must run before anything else of a command that enters a container.
+//! Closes what was inherited for the same reason. Must run before anything else of a command that
+//! enters a container.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
@@ -50,6 +51,22 @@ pub fn ensure_sealed() -> Result<(), SealError> {
         Ok(exe) => Err(execute(&exe)),
         Err(_) => Err(execute(&sealed_copy(own)?)),
     }
+}
+
+/// Closes every descriptor above standard error but the first `kept`. An inherited one may be a
+/// directory of the host, and close-on-exec isn't enough against it: execve(2) looks
+/// `/proc/self/fd/N/…` up before it closes anything (CVE-2024-21626).
+///
+/// # Errors
+/// The kernel has no close_range(2) (before Linux 5.9).
+pub fn close_inherited(kept: u32) -> Result<(), SealError> {
+    let first = kept.saturating_add(3);
+    // SAFETY: nothing has been opened yet that lives longer than its scope: the numbers from
+    // `first` up belong to nobody in this process.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
+    Errno::result(closed)
+        .map(drop)
+        .map_err(failed("close inherited descriptors"))
 }
 
 fn is_sealed(own: &File) -> bool {

@@ -88,15 +88,19 @@ pub fn create(
     };
     let joined = namespaces.need_helper();
     let state = record.oci_state(Status::Creating, None);
-    let our_end = ours.as_fd().as_raw_fd();
     let own = own_mount_namespace(&mut namespaces)?;
     let rootfs = match &own {
         Some(own) => plan.prepare_in(own)?,
         None => plan.prepare()?,
     };
+    let mut not_for_init = vec![ours.as_fd().as_raw_fd()];
+    not_for_init.extend(cgroup.as_ref().map(AsRawFd::as_raw_fd));
     let spawned = spawn(&namespaces, cgroup.as_ref().map(AsFd::as_fd), || {
-        // Init must see the end of the conversation when the command dies.
-        let _ = nix::unistd::close(our_end);
+        // Init must see the end of the conversation when the command dies; and no directory of the
+        // host may be open when the container's paths are looked up (CVE-2024-21626).
+        for fd in not_for_init {
+            let _ = nix::unistd::close(fd);
+        }
         Init {
             inside: Inside {
                 spec: typed,

@@ -61,8 +61,11 @@ impl Init<'_> {
             spec,
             state,
             channel,
+            rootfs,
             ..
         } = self.inside;
+        // Its mounts stand; their descriptors must not be there for `cwd` and `args` to name.
+        drop(rootfs);
         let waiting = Waiting {
             spec,
             setup: self.setup,

@@ -72,7 +72,8 @@ pub fn exec(
         cgroup: cgroup.as_ref().map(AsFd::as_fd),
         ..CloneArgs::default()
     };
-    let our_end = ours.as_fd().as_raw_fd();
+    let mut not_for_tenant = vec![ours.as_fd().as_raw_fd()];
+    not_for_tenant.extend(cgroup.as_ref().map(AsRawFd::as_raw_fd));
     let spawned = match clone3(args).context("make process")? {
         Cloned::Parent { pid, pidfd } => {
             // Its end of the conversation must be the child's alone.
@@ -80,7 +81,10 @@ pub fn exec(
             Spawned { pid, pidfd }
         }
         Cloned::Child => {
-            let _ = nix::unistd::close(our_end);
+            // The cgroup's directory is the host's: `args` could name it by `/proc/self/fd/N`.
+            for fd in not_for_tenant {
+                let _ = nix::unistd::close(fd);
+            }
             exit_now(tenant.run())
         }
     };
@@ -173,6 +177,23 @@ impl Target {
             joins_user: namespaces & libc::CLONE_NEWUSER != 0,
         })
     }
+
+    /// Goes where init is; nothing of it stays open.
+    fn enter(self) -> anyhow::Result<()> {
+        let flags = self.namespaces & !libc::CLONE_NEWPID;
+        if flags != 0 {
+            setns(self.pidfd.as_fd(), flags).context("join container's namespaces")?;
+        }
+        if self.joins_user {
+            become_mapped_root()?;
+        }
+        if !self.own_mount {
+            nix::unistd::fchdir(self.root.as_raw_fd())?;
+            nix::unistd::chroot(".")?;
+        }
+        nix::unistd::chdir("/")?;
+        Ok(())
+    }
 }
 
 fn listener_metadata(config: &Validated) -> Option<String> {
@@ -221,7 +242,7 @@ impl Tenant<'_> {
     fn become_process(self) -> anyhow::Result<Infallible> {
         let go = self.channel.await_go()?;
         nix::sys::prctl::set_dumpable(false)?;
-        self.enter()?;
+        self.target.enter()?;
         nix::unistd::setsid()?;
         if let Some(socket) = &self.console {
             let pty = console::open_in_container(self.size)?;
@@ -237,21 +258,5 @@ impl Tenant<'_> {
         self.channel.send(&Report::Ready)?;
         self.channel.await_go()?;
         Err(ready.exec().into())
-    }
-
-    fn enter(&self) -> anyhow::Result<()> {
-        let flags = self.target.namespaces & !libc::CLONE_NEWPID;
-        if flags != 0 {
-            setns(self.target.pidfd.as_fd(), flags).context("join container's namespaces")?;
-        }
-        if self.target.joins_user {
-            become_mapped_root()?;
-        }
-        if !self.target.own_mount {
-            nix::unistd::fchdir(self.target.root.as_raw_fd())?;
-            nix::unistd::chroot(".")?;
-        }
-        nix::unistd::chdir("/")?;
-        Ok(())
     }
 }
