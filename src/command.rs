@@ -107,7 +107,7 @@ impl Context {
 /// The two failures that callers match go out in the contract's words.
 fn contract(error: StateError) -> anyhow::Error {
     match error {
-        StateError::NotExist => Kind::NotExist.into(),
+        StateError::NotExist | StateError::NoRecord(_) => Kind::NotExist.into(),
         StateError::AlreadyExists => Kind::AlreadyExists.into(),
         other => other.into(),
     }

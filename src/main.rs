@@ -10,6 +10,11 @@ use pxrun::process::listen_fds;
 use pxrun::{command, config, sys};
 
 fn main() -> ExitCode {
+    if sys::seal::is_set_id() {
+        // Nothing here is made for it: every path and variable is the caller's.
+        eprintln!("pxrun must not be a set-user-ID or set-group-ID program");
+        return ExitCode::from(EXIT);
+    }
     let cli = match Cli::parse_from_args(std::env::args_os()) {
         Ok(cli) => cli,
         Err(early) => return stopped(early),

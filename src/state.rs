@@ -22,6 +22,10 @@ pub enum StateError {
     /// No directory of that name stands under the root.
     #[error("container does not exist")]
     NotExist,
+    /// The directory stands, but its `create` has not written the record yet, or was killed before
+    /// it did.
+    #[error("container is not recorded yet in `{}`", .0.display())]
+    NoRecord(PathBuf),
     /// Another container, or a half-made one, has the name.
     #[error("container with given ID already exists")]
     AlreadyExists,

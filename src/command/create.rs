@@ -122,9 +122,7 @@ fn build(
 fn roll_back(dir: &ContainerDir) {
     let destroyed = match dir.load() {
         // Not even the first record was written: only the directory is there.
-        Err(StateError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-            Ok(())
-        }
+        Err(StateError::NoRecord(_)) => Ok(()),
         loaded => loaded
             .map_err(anyhow::Error::from)
             .and_then(|record| backend::by_name(&record.backend)?.destroy(&record)),

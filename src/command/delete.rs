@@ -5,7 +5,7 @@ use anyhow::Context as _;
 use super::{Container, Context, contract, create};
 use crate::error::Kind;
 use crate::spec::Validated;
-use crate::state::{ContainerDir, Record, StateError, Status};
+use crate::state::{ContainerDir, StateError, Status};
 use crate::{backend, hooks, host};
 
 pub fn run(context: &Context, id: &str, force: bool) -> anyhow::Result<()> {
@@ -45,12 +45,12 @@ fn delete(context: &Context, id: &str, force: bool) -> anyhow::Result<()> {
 fn delete_unread(context: &Context, dir: ContainerDir, error: StateError) -> anyhow::Result<()> {
     let record = match error {
         // A create that was killed before it wrote a record has made nothing but the directory.
-        StateError::Io { ref source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-            return dir.remove().map_err(contract);
-        }
+        StateError::NoRecord(_) => return dir.remove().map_err(contract),
         StateError::Version { .. } => dir.load_any_version().map_err(|_| contract(error))?,
-        StateError::Damaged { .. } => match guess(context, &dir) {
-            Ok(record) => record,
+        // What `create` would write for the configuration that it kept: that knows the cgroup, and
+        // through it all processes.
+        StateError::Damaged { .. } => match kept_spec(&dir) {
+            Ok(spec) => create::record(context, dir.id(), dir.path(), &spec)?,
             Err(reason) => {
                 let id = dir.id();
                 tracing::warn!("container `{id}`: only its record is removed: {error}; {reason:#}");
@@ -66,12 +66,8 @@ fn delete_unread(context: &Context, dir: ContainerDir, error: StateError) -> any
     })
 }
 
-/// The record that `create` would write for the configuration that it kept: it knows the cgroup,
-/// and through it all processes.
-fn guess(context: &Context, dir: &ContainerDir) -> anyhow::Result<Record> {
-    let raw = dir.load_config()?;
-    let spec = Validated::new(raw, &host::facts())?;
-    create::record(context, dir.id(), dir.path(), &spec)
+fn kept_spec(dir: &ContainerDir) -> anyhow::Result<Validated> {
+    Ok(Validated::new(dir.load_config()?, &host::facts())?)
 }
 
 /// Takes a container down; its lock is held.

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{Context, print_text, status};
 use crate::backend;
 use crate::cli::{self, list::Format};
-use crate::state::{Record, Status};
+use crate::state::{Record, StateError, Status};
 
 pub fn run(context: &Context, args: cli::List) -> anyhow::Result<()> {
     let found = containers(context)?;
@@ -36,7 +36,11 @@ pub fn run(context: &Context, args: cli::List) -> anyhow::Result<()> {
 fn containers(context: &Context) -> anyhow::Result<Vec<(Record, Status)>> {
     let mut found = Vec::new();
     for dir in context.root.all()? {
-        let loaded = dir.load().map_err(anyhow::Error::from);
+        let loaded = match dir.load() {
+            // Being made, or just deleted.
+            Err(StateError::NoRecord(_) | StateError::NotExist) => continue,
+            loaded => loaded.map_err(anyhow::Error::from),
+        };
         match loaded.and_then(|r| Ok((backend::by_name(&r.backend)?, r))) {
             Ok((backend, record)) => {
                 let status = status(&dir, &record, backend);

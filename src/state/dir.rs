@@ -131,16 +131,14 @@ impl ContainerDir {
     /// Reads the record.
     ///
     /// # Errors
-    /// [`StateError::NotExist`] when the directory has gone meanwhile; damaged records; other
-    /// versions.
+    /// [`StateError::NotExist`] when the directory has gone meanwhile; [`StateError::NoRecord`];
+    /// damaged records; other versions.
     pub fn load(&self) -> Result<Record, StateError> {
         let path = self.path.join("state.json");
-        let bytes = std::fs::read(&path).map_err(|error| {
-            if error.kind() == ErrorKind::NotFound && !self.path.exists() {
-                StateError::NotExist
-            } else {
-                io("read state record", &path)(error)
-            }
+        let bytes = std::fs::read(&path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound if self.path.exists() => StateError::NoRecord(self.path.clone()),
+            ErrorKind::NotFound => StateError::NotExist,
+            _ => io("read state record", &path)(error),
         })?;
         // The version first: another one may have other members.
         match parse::<Version>(&path, &bytes)?.version {

@@ -33,6 +33,12 @@ fn failed(what: &'static str) -> impl FnOnce(Errno) -> SealError {
     }
 }
 
+/// Whether the file's owner or group gave this process rights that its caller doesn't have.
+pub fn is_set_id() -> bool {
+    use nix::unistd::{getegid, geteuid, getgid, getuid};
+    geteuid() != getuid() || getegid() != getgid()
+}
+
 /// Makes sure that `/proc/self/exe` can't be written through, executing this program once more
 /// when it has to: from a detached read-only mount of the file, or, where mounting isn't allowed,
 /// from a sealed copy in memory.
