@@ -1,7 +1,7 @@
 //! Mount namespaces that the command enters for a while: the container's own, and the host's as a
 //! user namespace would see it. It must not change any mount.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -94,6 +94,12 @@ impl OwnNamespace {
         let done = body();
         inside.go()?;
         Ok(done)
+    }
+
+    /// What leads back to the host: a child that goes into a container has to close it.
+    pub fn ways_back(&self) -> [RawFd; 3] {
+        let place = &self.back.place;
+        [&place.namespace, &place.root, &place.cwd].map(AsRawFd::as_raw_fd)
     }
 
     /// Goes back to the host's mounts, root and working directory.

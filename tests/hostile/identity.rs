@@ -66,7 +66,7 @@ fn cve_2023_25809_the_cgroup_tree_is_not_writable() {
 fn cve_2022_47952_no_set_user_id() {
     let trap = Trap::new("setuid");
     let copy = trap.place.dir.join("pxrun-setuid");
-    fs::copy(runtime(), &copy).expect("copy the runtime");
+    image::copy_program(&runtime(), &copy);
     let as_nobody = |args: &[&str]| {
         let mut command = cmd("setpriv");
         command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);

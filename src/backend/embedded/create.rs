@@ -95,6 +95,7 @@ pub fn create(
     };
     let mut not_for_init = vec![ours.as_fd().as_raw_fd()];
     not_for_init.extend(cgroup.as_ref().map(AsRawFd::as_raw_fd));
+    not_for_init.extend(own.iter().flat_map(OwnNamespace::ways_back));
     let spawned = spawn(&namespaces, cgroup.as_ref().map(AsFd::as_fd), || {
         // Init must see the end of the conversation when the command dies; and no directory of the
         // host may be open when the container's paths are looked up (CVE-2024-21626).
