@@ -5,11 +5,13 @@ TARGET  := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 FAST    := target/$(TARGET)/fast/pxrun
 RELEASE := target/$(TARGET)/release/pxrun
 PREFIX  ?= /usr/local
+# Measurements share the tests' build: what is timed is another program.
+MEASURE := cargo bench --quiet --profile dev --bench
 
 # The suites drive this binary.
 export PXRUN_BIN ?= $(CURDIR)/$(FAST)
 
-.PHONY: help run build release install deb test-deb lint test test-all unit callers conformance docs clean
+.PHONY: help run build release install deb test-deb lint test test-all bench bench-short docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -47,6 +49,14 @@ test: build ## install what the tests need and run them all on the embedded back
 test-all: test ## the same suites on every backend that this version has
 
 
+
+bench: release ## compare with runc and crun, write the table into README.md (some minutes)
+	hack/test-deps
+	$(MEASURE) runtimes -- --pxrun $(RELEASE) --update README.md
+
+bench-short: build ## the same in seconds: fails if the runtime is grossly slow
+	hack/test-deps
+	$(MEASURE) runtimes -- --pxrun $(FAST) --rounds 12
 
 docs: ## generate docs/cli.md, man pages and completions
 	cargo run --quiet --example docs -- target/docs
