@@ -4,6 +4,7 @@
 pub mod delegate;
 pub mod embedded;
 pub mod linux;
+pub mod proxmox;
 mod settings;
 
 use std::os::fd::OwnedFd;

@@ -1,44 +1,14 @@
 //! The simulated Proxmox node itself: its answers against the facts in `golden/pct-facts.txt`, and
 //! its cluster file system against pmxcfs's rules. Nothing of pxrun is tried here.
 
+mod node_dir;
+
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/hack/node");
-
-/// A node of its own, gone with the value.
-struct Node(PathBuf, #[allow(dead_code)] tempfile::TempDir);
-
-impl Node {
-    fn start(args: &[&str]) -> Node {
-        let top = tempfile::tempdir().unwrap();
-        let place = top.path().join("node");
-        let node = Node(place, top);
-        node.control(&[&["start"], args].concat());
-        node
-    }
-
-    /// `node VERB DIR ARGS…`
-    fn control(&self, args: &[&str]) {
-        let mut command = Command::new(format!("{DIR}/node"));
-        let done = command.arg(args[0]).arg(&self.0).args(&args[1..]).output();
-        let done = done.unwrap();
-        assert!(done.status.success(), "{args:?}: {done:?}");
-    }
-
-    fn pve(&self, path: &str) -> PathBuf {
-        self.0.join("etc/pve").join(path)
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.control(&["stop"]);
-    }
-}
+use node_dir::{DIR, Node};
 
 fn errno(result: std::io::Result<()>) -> Option<i32> {
     result.unwrap_err().raw_os_error()
@@ -60,25 +30,31 @@ fn its_answers_are_those_of_a_real_node() {
 fn a_number_is_used_once_in_the_cluster() {
     let node = Node::start(&["--others", "pve2"]);
     node.control(&["guest", "105", "--node", "pve2", "--qemu"]);
-    let list = fs::read_to_string(node.pve(".vmlist")).unwrap();
+    let list = fs::read_to_string(node.path("etc/pve/.vmlist")).unwrap();
     let list: serde_json::Value = serde_json::from_str(&list).unwrap();
     assert_eq!(list["ids"]["105"]["node"], "pve2");
     assert_eq!(list["ids"]["105"]["type"], "qemu");
 
-    let taken = fs::write(node.pve("lxc/105.conf"), "memory: 64\n");
+    let taken = fs::write(node.path("etc/pve/lxc/105.conf"), "memory: 64\n");
     assert_eq!(taken.unwrap_err().kind(), ErrorKind::AlreadyExists);
-    fs::write(node.pve("lxc/105.conf.tmp.1"), "memory: 64\n").unwrap();
-    let renamed = fs::rename(node.pve("lxc/105.conf.tmp.1"), node.pve("lxc/105.conf"));
+    fs::write(node.path("etc/pve/lxc/105.conf.tmp.1"), "memory: 64\n").unwrap();
+    let renamed = fs::rename(
+        node.path("etc/pve/lxc/105.conf.tmp.1"),
+        node.path("etc/pve/lxc/105.conf"),
+    );
     assert_eq!(renamed.unwrap_err().kind(), ErrorKind::AlreadyExists);
 }
 
 #[test]
 fn links_modes_and_owners_are_fixed() {
     let node = Node::start(&[]);
-    let file = node.pve("lxc/100.conf");
+    let file = node.path("etc/pve/lxc/100.conf");
     fs::write(&file, "memory: 64\n").unwrap();
-    assert_eq!(errno(symlink("a", node.pve("b"))), Some(libc::ENOSYS));
-    let linked = fs::hard_link(&file, node.pve("b"));
+    assert_eq!(
+        errno(symlink("a", node.path("etc/pve/b"))),
+        Some(libc::ENOSYS)
+    );
+    let linked = fs::hard_link(&file, node.path("etc/pve/b"));
     assert_eq!(errno(linked), Some(libc::EPERM));
     let mode = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode));
     assert_eq!(errno(mode(0o600)), Some(libc::EPERM));
@@ -88,7 +64,7 @@ fn links_modes_and_owners_are_fixed() {
 #[test]
 fn a_lock_is_a_directory_and_no_quorum_is_no_writing() {
     let node = Node::start(&[]);
-    let lock = node.pve("priv/lock/file-test");
+    let lock = node.path("etc/pve/priv/lock/file-test");
     fs::create_dir(&lock).unwrap();
     let second = fs::create_dir(&lock).unwrap_err();
     assert_eq!(second.kind(), ErrorKind::AlreadyExists);
@@ -98,13 +74,13 @@ fn a_lock_is_a_directory_and_no_quorum_is_no_writing() {
     let times = fs::FileTimes::new().set_accessed(epoch).set_modified(epoch);
     let asked = old.set_times(times);
     assert_eq!(errno(asked), Some(libc::EACCES));
-    assert!(fs::rename(&lock, node.pve("priv/lock/other")).is_err());
+    assert!(fs::rename(&lock, node.path("etc/pve/priv/lock/other")).is_err());
     fs::remove_dir(&lock).unwrap();
 
     node.control(&["fault", "no-quorum"]);
     assert_eq!(errno(fs::create_dir(&lock)), Some(libc::EACCES));
     assert_eq!(
-        errno(fs::write(node.pve("lxc/100.conf"), "x")),
+        errno(fs::write(node.path("etc/pve/lxc/100.conf"), "x")),
         Some(libc::EACCES)
     );
     node.control(&["heal"]);
@@ -114,10 +90,7 @@ fn a_lock_is_a_directory_and_no_quorum_is_no_writing() {
 #[test]
 fn faults_happen_once_where_they_were_set() {
     let node = Node::start(&[]);
-    let pct = |args: &[&str]| {
-        let tool = Path::new(&node.0).join("usr/bin/pct");
-        Command::new(tool).args(args).output().unwrap()
-    };
+    let pct = |args: &[&str]| node.tool("pct").args(args).output().unwrap();
     node.control(&[
         "fault",
         "pct list:before",
@@ -135,7 +108,7 @@ fn faults_happen_once_where_they_were_set() {
 
     node.control(&["fault", "rival", "--times", "1"]);
     // Alone in its cluster, a node has no rivals.
-    fs::write(node.pve("lxc/100.conf"), "memory: 64\n").unwrap();
+    fs::write(node.path("etc/pve/lxc/100.conf"), "memory: 64\n").unwrap();
     node.control(&["fault", "slow", "--text", r#"{"pct list": 0.3}"#]);
     let begun = std::time::Instant::now();
     pct(&["list"]);

@@ -48,6 +48,7 @@ class Memory(Operations):
         self.version = 1
         self.entries = {}
         self.guest_versions = {}
+        self.opened, self.handles = {}, 0
         settings = node.settings()
         self.nodes = [self.name] + settings.get("others", [])
         for path in ["/", "/priv", "/priv/lock", "/nodes"]:
@@ -181,17 +182,25 @@ class Memory(Operations):
 
     def open(self, path, flags):
         with self.guard:
-            if self.made(path) is None:
-                self.entry(path)
-                if flags & (os.O_WRONLY | os.O_RDWR):
-                    self.writable()
+            made = self.made(path)
+            if made is not None:
+                # As it is now, however many reads it takes.
+                self.handles += 1
+                self.opened[self.handles] = made
+                return self.handles
+            self.entry(path)
+            if flags & (os.O_WRONLY | os.O_RDWR):
+                self.writable()
             return 0
 
     def read(self, path, size, offset, fh):
         with self.guard:
-            made = self.made(path)
-            data = self.entry(path).data if made is None else made
+            data = self.opened[fh] if fh in self.opened else self.entry(path).data
             return data[offset : offset + size]
+
+    def release(self, path, fh):
+        with self.guard:
+            self.opened.pop(fh, None)
 
     # --- writing
 
@@ -210,7 +219,7 @@ class Memory(Operations):
 
     def rival(self, path):
         """The fault by which another node takes the number just before us."""
-        match = GUEST.match(path) or re.match(r"^/nodes/([^/]+)/(lxc)/(\d+)\.conf\.tmp", path)
+        match = GUEST.match(path)
         if match and len(self.nodes) > 1 and self.faults.take("rival"):
             other = f"/nodes/{self.nodes[1]}/qemu-server/{match[3]}.conf"
             self.entries[other] = Entry(False)
