@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use apply::{WARNED, Warning};
+pub use apply::{WARNED, Warning, weight};
 pub use error::CgroupError;
 pub use host::{CGROUP_ROOT, Host, Mount, Setup};
 pub use join::{Gate, SubCgroup};

@@ -4,9 +4,11 @@
 
 pub mod cluster;
 pub mod conf;
+pub mod guest;
 pub mod options;
 pub mod pct;
 pub mod settings;
+pub mod translate;
 pub mod vmid;
 
 pub use settings::Settings;

@@ -42,7 +42,10 @@ impl Conf {
     pub fn get(&self, key: &str) -> Option<&str> {
         // The last one counts, as with Proxmox.
         let values = self.lines.iter().filter_map(|line| option(line));
-        values.filter(|(k, _)| *k == key).map(|(_, v)| v).last()
+        values
+            .filter(|(k, _)| *k == key)
+            .map(|(_, v)| v)
+            .next_back()
     }
 
     /// Sets an option: in its place if it has one, else before the first that sorts after it.

@@ -111,7 +111,7 @@ const ROWS: &[Row] = &[
     row("cpulimit", number(0, 8_192)),
     row("cpuunits", int(0, 500_000)),
     row("debug", bool_()),
-    row("description", text(DESCRIPTION)),
+    row("description", Shape::Lines(DESCRIPTION)),
     rows("dev", 256, Shape::Fields(DEVICE, Some("path"))),
     own("entrypoint", "it starts pxrun's own first process"),
     own("env", "`process.env` has it"),

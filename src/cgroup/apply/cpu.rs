@@ -169,7 +169,7 @@ fn set_i64(value: Option<i64>) -> Option<i64> {
 
 /// Shares of version 1 (2 to 262144, 1024 by default) as a weight of version 2 (1 to 10000, 100 by
 /// default): a curve through both ends and the default (OCI runtime spec 1.3, crun, runc 1.3.2).
-fn weight(shares: u64) -> u64 {
+pub fn weight(shares: u64) -> u64 {
     match shares {
         0..=2 => 1,
         262_144.. => 10_000,

@@ -14,8 +14,10 @@ pub enum Shape {
     Listed(&'static [&'static str]),
     /// `1;2;3`.
     Numbers,
-    /// At most so many bytes of anything.
+    /// At most so many bytes on one line.
     Text(usize),
+    /// At most so many bytes of anything.
+    Lines(usize),
     /// Letters, digits and `-_.;`.
     Word,
     Dns,
@@ -119,7 +121,7 @@ pub enum Wrong {
 
 impl Shape {
     pub fn check(self, value: &str) -> Result<(), Wrong> {
-        let lines = matches!(self, Shape::Text(_));
+        let lines = matches!(self, Shape::Lines(_));
         if value
             .chars()
             .any(|c| c.is_control() && !(lines && (c == '\n' || c == '\t')))
@@ -148,7 +150,7 @@ impl Shape {
             Shape::OneOf(words) => words.contains(&value),
             Shape::Listed(words) => value.split(';').all(|word| words.contains(&word)),
             Shape::Numbers => value.split(';').all(digits),
-            Shape::Text(longest) => value.len() <= longest,
+            Shape::Text(longest) | Shape::Lines(longest) => value.len() <= longest,
             Shape::Word => {
                 !value.is_empty()
                     && value
@@ -194,7 +196,7 @@ impl Shape {
             Shape::OneOf(words) => format!("one of {}", words.join(", ")),
             Shape::Listed(words) => format!("made of {} with `;` between", words.join(", ")),
             Shape::Numbers => "numbers with `;` between".to_owned(),
-            Shape::Text(longest) => format!("at most {longest} bytes long"),
+            Shape::Text(longest) | Shape::Lines(longest) => format!("at most {longest} bytes long"),
             Shape::Word => "made of letters, digits and `-_.;`".to_owned(),
             Shape::Dns => "a DNS name".to_owned(),
             Shape::Tags => {
