@@ -14,8 +14,9 @@ use serde_json::Value;
 
 pub use settings::{Settings, is_name};
 
+use crate::route::{Ability, Need};
 use crate::spec::Validated;
-use crate::state::{ContainerDir, ProcessId, Record, Root};
+use crate::state::{ContainerDir, ProcessId, Record, Root, Status};
 
 /// The caller's wishes for a new container beside its bundle.
 #[derive(Debug, Default)]
@@ -114,6 +115,18 @@ pub trait Backend {
     fn pids(&self, record: &Record) -> anyhow::Result<Vec<i32>>;
     /// The `data` of a stats event.
     fn stats(&self, record: &Record) -> anyhow::Result<Value>;
+    /// Its state, where the backend knows it better than record and locks do.
+    fn status(&self, record: &Record) -> Option<Status> {
+        let _ = record;
+        None
+    }
+    /// What stands for a namespace of the container where another one wants to join it by the path
+    /// that callers make of its pid: `/proc/PID/ns/FILE`. `None` when that path is right, as it is
+    /// wherever the pid is the container's own first process.
+    fn namespace(&self, record: &Record, file: &str) -> Option<PathBuf> {
+        let _ = (record, file);
+        None
+    }
     /// Ends whatever still runs and removes everything but the record. Works on half-made
     /// containers.
     fn destroy(&self, record: &Record) -> anyhow::Result<()>;
@@ -126,7 +139,39 @@ pub trait Backend {
 pub fn by_name(name: &str) -> anyhow::Result<&'static dyn Backend> {
     match name {
         embedded::NAME => Ok(&embedded::Embedded),
+        other if is_delegate(other) => Ok(&delegate::Delegate),
         other => anyhow::bail!("backend `{other}` is unknown to this version"),
+    }
+}
+
+/// Names that are or will be backends of pxrun's own; every other one is another runtime's.
+const OWN: [&str; 4] = [embedded::NAME, "lxc", "proxmox", "jail"];
+
+/// Whether containers of that backend belong to another runtime.
+pub fn is_delegate(name: &str) -> bool {
+    is_name(name) && !OWN.contains(&name)
+}
+
+/// What runs containers on a host of this kind when nothing says otherwise.
+pub fn of_this_host() -> &'static str {
+    embedded::NAME
+}
+
+/// What the backend of that name can't do on this host.
+pub fn ability(name: &str, settings: &Settings, root: &Root) -> Ability {
+    if is_delegate(name) {
+        let own = settings.delegates.get(name).cloned().unwrap_or_default();
+        return delegate::ability(name, &own, root);
+    }
+    match (name, by_name(name)) {
+        (_, Err(error)) => Ability::unusable(error.to_string()),
+        (embedded::NAME, _) => Need::OTHER_PLATFORMS
+            .iter()
+            .fold(Ability::default(), |ability, need| {
+                ability.without(*need, "it runs Linux programs on this kernel")
+            })
+            .without(Need::Checkpoint, "criu is used by crun and runc only"),
+        _ => Ability::default(),
     }
 }
 

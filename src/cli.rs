@@ -4,6 +4,7 @@
 pub mod argv;
 pub mod checkpoint;
 pub mod completion;
+pub mod config;
 pub mod create;
 pub mod events;
 pub mod exec;
@@ -15,6 +16,7 @@ pub mod list;
 pub mod ps;
 pub mod quantity;
 pub mod restore;
+pub mod route;
 pub mod run;
 pub mod setup;
 pub mod update;
@@ -23,6 +25,7 @@ pub mod version;
 
 pub use checkpoint::Checkpoint;
 pub use completion::Completion;
+pub use config::Config;
 pub use create::Create;
 pub use events::Events;
 pub use exec::Exec;
@@ -33,6 +36,7 @@ pub use liboci_cli::{Delete, Features, Pause, Resume, Spec, Start, State};
 pub use list::List;
 pub use ps::Ps;
 pub use restore::Restore;
+pub use route::Route;
 pub use run::Run;
 pub use setup::Setup;
 pub use update::Update;
@@ -107,6 +111,12 @@ pub enum Command {
     /// Writes the caller's configuration, keeps the old file beside it, and leaves a file that it
     /// doesn't understand alone. A second time changes nothing.
     Setup(Setup),
+    /// tell which backend would run a bundle, and why
+    ///
+    /// Nothing is run. The exit status is 1 when no backend may run it.
+    Route(Route),
+    /// check or print the configuration
+    Config(Config),
     /// print a shell's completion script
     Completion(Completion),
 }

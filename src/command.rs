@@ -3,7 +3,9 @@
 
 mod checkpoint;
 mod completion;
+mod config;
 mod create;
+mod delegated;
 mod delete;
 mod events;
 mod exec;
@@ -12,6 +14,7 @@ mod freeze;
 mod kill;
 mod list;
 mod ps;
+mod route;
 mod run;
 mod setup;
 mod spec;
@@ -27,7 +30,7 @@ use anyhow::Context as _;
 
 use crate::backend::{self, Backend};
 use crate::cli::{Cli, Command, Globals};
-use crate::config::{self, Config};
+use crate::config::{Config, Source};
 use crate::error::Kind;
 use crate::state::{ContainerDir, Record, Root, StateError, Status};
 
@@ -35,7 +38,7 @@ use crate::state::{ContainerDir, Record, Root, StateError, Status};
 pub struct Context {
     root: Root,
     globals: Globals,
-    source: config::Source,
+    source: Source,
     config: OnceCell<Config>,
 }
 
@@ -43,15 +46,18 @@ pub struct Context {
 ///
 /// # Errors
 /// Whatever went wrong, as a chain from what was tried to why it failed.
-pub fn run(cli: Cli, root: PathBuf, source: config::Source) -> anyhow::Result<i32> {
+pub fn run(cli: Cli, root: PathBuf, source: Source) -> anyhow::Result<i32> {
     let context = Context {
         root: Root::new(root),
         globals: cli.global,
         source,
         config: OnceCell::new(),
     };
+    if let Some(code) = delegated::pass_on(&context, &cli.command)? {
+        return Ok(code);
+    }
     match cli.command {
-        Command::Create(args) => create::run(&context, args).map(|()| 0),
+        Command::Create(args) => create::run(&context, args),
         Command::Start(args) => start::run(&context, &args.container_id).map(|()| 0),
         Command::State(args) => state::run(&context, &args.container_id).map(|()| 0),
         Command::Kill(args) => kill::run(&context, args).map(|()| 0),
@@ -65,7 +71,9 @@ pub fn run(cli: Cli, root: PathBuf, source: config::Source) -> anyhow::Result<i3
         Command::Update(args) => update::run(&context, args).map(|()| 0),
         Command::Events(args) => events::run(&context, args).map(|()| 0),
         Command::Checkpoint(_) => checkpoint::refuse("checkpoint"),
-        Command::Restore(_) => checkpoint::refuse("restore"),
+        Command::Restore(args) => delegated::restore(&context, args),
+        Command::Route(args) => route::run(&context, args).map(|()| 0),
+        Command::Config(args) => config::run(&context, args).map(|()| 0),
         Command::Spec(args) => spec::run(args).map(|()| 0),
         Command::Features(_) => features::run().map(|()| 0),
         Command::Setup(args) => setup::run(args).map(|()| 0),
@@ -121,6 +129,9 @@ impl Container {
 }
 
 fn status(dir: &ContainerDir, record: &Record, backend: &dyn Backend) -> Status {
+    if let Some(status) = backend.status(record) {
+        return status;
+    }
     let creating = !record.ready && record.live_creator().is_some();
     if record.live_init().is_none() {
         return if creating {

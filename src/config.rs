@@ -2,13 +2,17 @@
 //! and checks the file; it must not look at containers, bundles or the host beyond that one path.
 
 mod error;
+pub mod pattern;
+pub mod rule;
+mod values;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use error::ConfigError;
+pub use values::{Value, values};
 
 use crate::backend;
 
@@ -50,6 +54,23 @@ impl Source {
             Source::Default => Path::new(DEFAULT_PATH),
         }
     }
+
+    /// What stands in the file; nothing when nobody named one and the default place is empty.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn text(&self) -> Result<Option<String>, ConfigError> {
+        match (read(self.path()), self) {
+            (Ok(text), _) => Ok(Some(text)),
+            (Err(error), Source::Default) if error.kind() == std::io::ErrorKind::NotFound => {
+                Ok(None)
+            }
+            (Err(cause), _) => Err(ConfigError::Read {
+                path: self.path().to_owned(),
+                cause,
+            }),
+        }
+    }
 }
 
 /// What is configured. Without a file everything is as [`Default`] has it.
@@ -59,17 +80,24 @@ pub struct Config {
     /// `[default]`.
     #[serde(default)]
     pub default: Fallback,
+    /// `[[rule]]`, in their order.
+    #[serde(default)]
+    pub rule: Vec<rule::Rule>,
     /// `[backend.NAME]`.
     #[serde(default)]
     pub backend: backend::Settings,
 }
 
 /// What holds where no rule does.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fallback {
     /// The backend of containers that nothing else decides; without it, the host's own.
+    #[serde(default, deserialize_with = "rule::optional_backend_name")]
     pub backend: Option<String>,
+    /// Whether containers may choose by [`crate::route::BACKEND_ANNOTATION`].
+    #[serde(default)]
+    pub annotation: rule::Choice,
 }
 
 impl Config {
@@ -78,16 +106,19 @@ impl Config {
     /// # Errors
     /// A file that was named and is absent; anything in it that isn't understood.
     pub fn load(source: &Source) -> Result<Config, ConfigError> {
-        match (read(source.path()), source) {
-            (Ok(text), _) => Self::parse(source.path(), &text),
-            (Err(error), Source::Default) if error.kind() == std::io::ErrorKind::NotFound => {
-                Ok(Config::default())
-            }
-            (Err(cause), _) => Err(ConfigError::Read {
-                path: source.path().to_owned(),
-                cause,
-            }),
+        match source.text()? {
+            Some(text) => Self::parse(source.path(), &text),
+            None => Ok(Config::default()),
         }
+    }
+
+    /// All backends that stand anywhere in it.
+    pub fn named_backends(&self) -> impl Iterator<Item = &str> {
+        let rules = self.rule.iter().map(|rule| &rule.backend);
+        let tables = self.backend.delegates.keys();
+        let all = self.default.backend.iter().chain(rules).chain(tables);
+        let all: std::collections::BTreeSet<&str> = all.map(String::as_str).collect();
+        all.into_iter()
     }
 
     /// Reads `text`; `path` stands in the errors.

@@ -137,6 +137,13 @@ fn pass_on(signals: &Signals, pidfd: BorrowedFd<'_>, relay: Option<&Relay>) {
     }
 }
 
+/// Gives a terminal the size of the caller's, so that a process finds it from its beginning.
+pub fn take_size(master: BorrowedFd<'_>) {
+    if let Ok((rows, columns)) = tty::window_size(fd::stdio(0)) {
+        let _ = tty::set_window_size(master, rows, columns);
+    }
+}
+
 /// Carries bytes between standard input and output and a pty master.
 struct Relay {
     master: OwnedFd,
@@ -191,9 +198,7 @@ impl Relay {
     }
 
     fn follow_size(&self) {
-        if let Ok((rows, columns)) = tty::window_size(fd::stdio(0)) {
-            let _ = tty::set_window_size(self.master.as_fd(), rows, columns);
-        }
+        take_size(self.master.as_fd());
     }
 
     fn wanted(&self) -> Vec<PollFd<'_>> {

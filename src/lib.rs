@@ -15,6 +15,7 @@ pub mod foreground;
 pub mod hooks;
 pub mod host;
 pub mod logging;
+pub mod partner;
 pub mod process;
 pub mod processes;
 pub mod rootfs;

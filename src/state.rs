@@ -80,6 +80,9 @@ pub struct Record {
     pub rootfs: PathBuf,
     /// Name of the backend that runs it.
     pub backend: String,
+    /// Why that one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
     /// What the backend keeps for itself; other rooms don't look into it.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub own: serde_json::Value,

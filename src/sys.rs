@@ -11,4 +11,5 @@ pub mod mounts;
 pub mod process;
 pub mod seal;
 pub mod seccomp;
+pub mod spawn;
 pub mod tty;

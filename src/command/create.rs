@@ -1,27 +1,24 @@
 //! `create`: everything but the user's process.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use oci_spec::runtime::Linux;
 use serde_json::Value;
 
-use super::{Context, contract, send_pidfd, write_pid_file};
-use crate::backend::{self, CreateOptions, Creation, embedded};
+use super::{Context, contract, delegated, route, send_pidfd, write_pid_file};
+use crate::backend::{self, CreateOptions, Creation};
 use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
 use crate::cli::globals::CgroupManager;
+use crate::route::{Facts, Route};
 use crate::spec::Validated;
 use crate::state::{ContainerDir, ProcessId, RECORD_VERSION, Record, StateError, boot_id};
-use crate::{cli, host, logging, route};
+use crate::{cli, host, logging};
 
 /// What `create`, `run` and later `restore` ask for.
 pub struct Wish {
     /// The name.
     pub id: String,
-    /// The bundle's directory.
-    pub bundle: PathBuf,
     /// Where the pid goes.
     pub pid_file: Option<PathBuf>,
     /// Passed on to the backend.
@@ -37,7 +34,6 @@ impl Wish {
         let oci = args.oci;
         Ok(Wish {
             id: oci.container_id,
-            bundle: oci.bundle,
             pid_file: oci.pid_file,
             options: CreateOptions {
                 console_socket: oci.console_socket,
@@ -62,26 +58,40 @@ pub struct Created {
     pub creation: Box<dyn Creation>,
 }
 
-pub fn run(context: &Context, args: cli::Create) -> anyhow::Result<()> {
+pub fn run(context: &Context, args: cli::Create) -> anyhow::Result<i32> {
     let id = args.oci.container_id.clone();
-    let created = Wish::new(context, args)
-        .and_then(|wish| create(context, wish))
-        .with_context(|| format!("create container `{id}`"))?;
+    story(context, args).with_context(|| format!("create container `{id}`"))
+}
+
+fn story(context: &Context, args: cli::Create) -> anyhow::Result<i32> {
+    let bundle = Bundle::load(&args.oci.bundle)?;
+    let route = route::decide(context, &args.oci.container_id, &bundle.path, &bundle.raw)?;
+    if backend::is_delegate(&route.backend) {
+        return delegated::create(context, &args, &bundle, route);
+    }
+    let created = create(context, Wish::new(context, args)?, &bundle, route)?;
     created.creation.commit()?;
-    Ok(())
+    Ok(0)
 }
 
 /// Creates a container. Whatever fails takes everything back that was made.
-pub fn create(context: &Context, wish: Wish) -> anyhow::Result<Created> {
-    let bundle = Bundle::load(&wish.bundle)?;
-    let spec = Validated::new(bundle.raw.clone(), &host::facts())?;
+pub fn create(
+    context: &Context,
+    wish: Wish,
+    bundle: &Bundle,
+    route: Route,
+) -> anyhow::Result<Created> {
+    let raw = route::joined(context, bundle.raw.clone())?;
+    let spec = Validated::new(raw, &host::facts())?;
     for warning in spec.warnings() {
         tracing::warn!("{warning}");
     }
     check_terminal(&spec, wish.options.console_socket.as_deref())?;
-    let record = record(context, &wish.id, &bundle.path, &spec)?;
+    // An unknown name is refused before anything is made.
+    backend::by_name(&route.backend)?;
+    let record = record(context, &wish.id, &bundle.path, spec.raw(), route)?;
     let dir = context.root.claim(&wish.id).map_err(contract)?;
-    match build(&dir, record, &bundle, spec, wish) {
+    match build(&dir, record, spec, wish) {
         Ok(created) => Ok(created),
         Err(error) => {
             roll_back(&dir);
@@ -93,12 +103,11 @@ pub fn create(context: &Context, wish: Wish) -> anyhow::Result<Created> {
 fn build(
     dir: &ContainerDir,
     mut record: Record,
-    bundle: &Bundle,
     spec: Validated,
     wish: Wish,
 ) -> anyhow::Result<Created> {
     dir.save(&record)?;
-    dir.save_config(&serde_json::to_vec(&bundle.raw)?)?;
+    dir.save_config(&serde_json::to_vec(spec.raw())?)?;
     let backend = backend::by_name(&record.backend)?;
     let pidfd_socket = wish.options.pidfd_socket.clone();
     let creation = backend.create(dir, &mut record, &spec, wish.options)?;
@@ -138,65 +147,49 @@ fn roll_back(dir: &ContainerDir) {
     }
 }
 
-/// What is known of a container before anything is made.
+/// What is known of a container before anything is made, from the document alone.
 pub fn record(
     context: &Context,
     id: &str,
     bundle: &Path,
-    spec: &Validated,
+    spec: &Value,
+    route: Route,
 ) -> anyhow::Result<Record> {
-    use oci_spec::runtime::LinuxNamespaceType;
-    let typed = spec.spec();
-    let linux = typed.linux().as_ref();
-    let has = |kind| {
-        let list = linux.and_then(|l| l.namespaces().as_ref());
-        list.into_iter()
-            .flatten()
-            .any(|n| n.typ() == kind && n.path().is_none())
+    let facts = Facts::new(id, bundle, spec, 0).map_err(anyhow::Error::msg)?;
+    let has = |kind: &str| {
+        let list = spec["linux"]["namespaces"].as_array();
+        let is_new = |n: &Value| n["type"] == kind && n["path"].as_str().is_none_or(str::is_empty);
+        list.into_iter().flatten().any(is_new)
     };
-    let annotations: BTreeMap<String, String> = typed
-        .annotations()
-        .iter()
-        .flatten()
-        .map(|(k, v)| (k.clone(), v.clone()))
-        .collect();
-    let route = route::choose(&annotations, default_backend(context)?);
-    // An unknown name is refused before anything is made.
-    backend::by_name(&route.backend)?;
-    tracing::debug!("backend `{}`: {}", route.backend, route.reason);
     Ok(Record {
         version: RECORD_VERSION,
         id: id.to_owned(),
-        rootfs: backend::rootfs_path(bundle, typed),
+        rootfs: facts.root,
         bundle: bundle.to_owned(),
         backend: route.backend,
+        reason: route.reason,
         own: Value::Null,
         created: now(),
         boot: boot_id().map(str::to_owned),
         uid: nix::unistd::geteuid().as_raw(),
-        annotations,
+        annotations: facts.annotations.into_iter().collect(),
         creator: ProcessId::current().context("read own process state")?,
         init: None,
         ready: false,
-        own_pid_namespace: has(LinuxNamespaceType::Pid),
-        own_mount_namespace: has(LinuxNamespaceType::Mount),
-        cgroup: cgroup(context, id, linux)?,
+        own_pid_namespace: has("pid"),
+        own_mount_namespace: has("mount"),
+        cgroup: cgroup(context, id, spec["linux"]["cgroupsPath"].as_str())?,
     })
 }
 
-/// What runs containers that nothing else decides.
-fn default_backend(context: &Context) -> anyhow::Result<&str> {
-    let configured = context.config()?.default.backend.as_deref();
-    Ok(configured.unwrap_or(embedded::NAME))
-}
-
-fn cgroup(context: &Context, id: &str, linux: Option<&Linux>) -> anyhow::Result<Cgroup> {
+/// The container's cgroup, from the path that the caller wants.
+pub fn cgroup(context: &Context, id: &str, path: Option<&str>) -> anyhow::Result<Cgroup> {
     let manager = context.globals.cgroup_manager();
     if manager == CgroupManager::Disabled {
         return Ok(Cgroup::disabled());
     }
     Ok(Cgroup::plan(
-        linux.and_then(|l| l.cgroups_path().as_deref()),
+        path.map(Path::new),
         id,
         context.root.path(),
         manager == CgroupManager::Systemd,

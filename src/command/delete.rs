@@ -1,11 +1,12 @@
 //! `delete`: nothing of the container is left.
 
 use anyhow::Context as _;
+use serde_json::Value;
 
-use super::{Container, Context, contract, create};
+use super::{Container, Context, contract, create, route};
 use crate::error::Kind;
 use crate::spec::Validated;
-use crate::state::{ContainerDir, StateError, Status};
+use crate::state::{ContainerDir, Record, StateError, Status};
 use crate::{backend, hooks, host};
 
 pub fn run(context: &Context, id: &str, force: bool) -> anyhow::Result<()> {
@@ -32,7 +33,7 @@ fn delete(context: &Context, id: &str, force: bool) -> anyhow::Result<()> {
     };
     match container.status() {
         Status::Stopped => {}
-        Status::Creating if force => end_creator(&container),
+        Status::Creating if force => end_creator(&container.record),
         _ if force => {}
         status => anyhow::bail!(
             "cannot delete a container that is not stopped: it is {status}; kill it or use --force"
@@ -50,7 +51,7 @@ fn delete_unread(context: &Context, dir: ContainerDir, error: StateError) -> any
         // What `create` would write for the configuration that it kept: that knows the cgroup, and
         // through it all processes.
         StateError::Damaged { .. } => match kept_spec(&dir) {
-            Ok(spec) => create::record(context, dir.id(), dir.path(), &spec)?,
+            Ok(spec) => remade(context, &dir, &spec)?,
             Err(reason) => {
                 let id = dir.id();
                 tracing::warn!("container `{id}`: only its record is removed: {error}; {reason:#}");
@@ -66,8 +67,17 @@ fn delete_unread(context: &Context, dir: ContainerDir, error: StateError) -> any
     })
 }
 
-fn kept_spec(dir: &ContainerDir) -> anyhow::Result<Validated> {
-    Ok(Validated::new(dir.load_config()?, &host::facts())?)
+fn kept_spec(dir: &ContainerDir) -> anyhow::Result<Value> {
+    let config = dir.load_config()?;
+    // Only what could have been created is acted on.
+    Validated::new(config.clone(), &host::facts())?;
+    Ok(config)
+}
+
+/// The route may have been another one: the same file decides, if it is still the same.
+fn remade(context: &Context, dir: &ContainerDir, spec: &Value) -> anyhow::Result<Record> {
+    let route = route::decide(context, dir.id(), dir.path(), spec)?;
+    create::record(context, dir.id(), dir.path(), spec, route)
 }
 
 /// Takes a container down; its lock is held.
@@ -78,11 +88,11 @@ pub fn remove(container: &Container) -> anyhow::Result<()> {
 }
 
 /// A `create` at work would go on making things while we remove them.
-fn end_creator(container: &Container) {
+pub fn end_creator(record: &Record) {
     use std::os::fd::AsFd;
-    let record = &container.record;
     if let Ok(pidfd) = crate::sys::clone::pidfd_open(record.creator.pid)
         && record.live_creator().is_some()
+        && !record.ready
     {
         let _ = crate::sys::clone::pidfd_send_signal(pidfd.as_fd(), nix::libc::SIGKILL);
     }

@@ -77,12 +77,18 @@ fn json_entry(record: &Record, status: Status) -> serde_json::Value {
         entry["annotations"] = json!(record.annotations);
     }
     entry["owner"] = owner(record).into();
+    entry["backend"] = record.backend.as_str().into();
     entry
 }
 
 /// Columns as wide as their longest entry and three blanks more, as Go's tabwriter makes them.
 fn table(found: &[(Record, Status)]) -> String {
-    let mut rows = vec![["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned)];
+    let mut rows = vec![
+        [
+            "ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER", "BACKEND",
+        ]
+        .map(str::to_owned),
+    ];
     rows.extend(found.iter().map(|(record, status)| {
         [
             record.id.clone(),
@@ -91,9 +97,10 @@ fn table(found: &[(Record, Status)]) -> String {
             record.bundle.display().to_string(),
             record.created.clone(),
             owner(record),
+            record.backend.clone(),
         ]
     }));
-    let widths: Vec<usize> = (0..6)
+    let widths: Vec<usize> = (0..7)
         .map(|column| {
             rows.iter()
                 .map(|row| row[column].len())

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 use super::create::{Created, Wish, create};
-use super::{Container, Context, contract, delete, start};
+use super::{Container, Context, contract, delegated, delete, route, start};
 use crate::backend;
+use crate::bundle::Bundle;
 use crate::{cli, console, foreground};
 
 pub fn run(context: &Context, args: cli::Run) -> anyhow::Result<i32> {
@@ -17,18 +18,28 @@ pub fn run(context: &Context, args: cli::Run) -> anyhow::Result<i32> {
 }
 
 fn story(context: &Context, args: cli::Run) -> anyhow::Result<i32> {
+    let bundle = Bundle::load(&args.create.oci.bundle)?;
+    let route = route::decide(
+        context,
+        &args.create.oci.container_id,
+        &bundle.path,
+        &bundle.raw,
+    )?;
+    if backend::is_delegate(&route.backend) {
+        return delegated::run(context, &args, &bundle, route);
+    }
     // Before the process exists: it may end before we look.
     let signals = foreground::Signals::block()?;
     let terminal = match &args.create.oci.console_socket {
         Some(_) => None,
         None if args.detach => None,
-        None => Terminal::if_wanted(&args.create.oci.bundle)?,
+        None => Terminal::if_wanted(&bundle.raw)?,
     };
     let mut wish = Wish::new(context, args.create)?;
     if let Some(terminal) = &terminal {
         wish.options.console_socket = Some(terminal.path.clone());
     }
-    let created = create(context, wish)?;
+    let created = create(context, wish, &bundle, route)?;
     let Created {
         dir,
         record,
@@ -88,9 +99,8 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    fn if_wanted(bundle: &std::path::Path) -> anyhow::Result<Option<Terminal>> {
-        let bundle = crate::bundle::Bundle::load(bundle)?;
-        let wanted = bundle.raw.pointer("/process/terminal");
+    pub fn if_wanted(config: &serde_json::Value) -> anyhow::Result<Option<Terminal>> {
+        let wanted = config.pointer("/process/terminal");
         if wanted.and_then(serde_json::Value::as_bool) != Some(true) {
             return Ok(None);
         }
@@ -104,7 +114,12 @@ impl Terminal {
         }))
     }
 
-    fn receive(self) -> anyhow::Result<std::os::fd::OwnedFd> {
+    /// Where the terminal is to be sent.
+    pub fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
+    pub fn receive(self) -> anyhow::Result<std::os::fd::OwnedFd> {
         let (stream, _) = self.listener.accept().context("accept terminal")?;
         Ok(console::receive(stream.as_fd())?)
     }

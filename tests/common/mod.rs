@@ -82,18 +82,26 @@ pub fn set_default_backend(command: &mut Command, sandbox: &Sandbox) {
     }
 }
 
-/// True when the runtime under test is runc 1.1, which is the yardstick but not in every point
-/// right: prints what it does differently, and the caller leaves that point out.
+/// True when runc 1.1 does the work, called directly or by pxrun's delegation. It is the yardstick
+/// but not in every point right: prints what it does differently, and the caller leaves that point
+/// out.
 pub fn runc_differs(what: &str) -> bool {
     static RUNC: OnceLock<bool> = OnceLock::new();
-    let runc = *RUNC.get_or_init(|| {
-        let version = command::run(command::cmd(runtime()).arg("--version"));
-        version.stdout.starts_with("runc version 1.1")
-    });
+    let runc = *RUNC.get_or_init(|| is_done_by("runc version 1.1"));
     if runc {
         println!("LEFT OUT: runc 1.1 differs: {what}");
     }
     runc
+}
+
+/// Whether the runtime under test, or the one that it delegates to, has such a version.
+fn is_done_by(version: &str) -> bool {
+    let program = match backend().as_deref() {
+        Some(name @ ("crun" | "runc")) => PathBuf::from(name),
+        _ => runtime(),
+    };
+    let told = command::run(command::cmd(program).arg("--version"));
+    told.stdout.starts_with(version)
 }
 
 /// Waits until `done` answers true; panics with `what` after ten seconds.

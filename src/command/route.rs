@@ -1,0 +1,170 @@
+//! `route`: which backend would run a bundle, and why; and the same question for `create`.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::{Context, print_json, print_text};
+use crate::backend;
+use crate::bundle::Bundle;
+use crate::cli::{self, list::Format};
+use crate::route::{self, Facts, Host, Need, Refused, Route};
+use crate::{partner, state};
+
+/// Decides for a new container.
+///
+/// # Errors
+/// The configuration can't be used, or no backend may run it.
+pub fn decide(context: &Context, id: &str, bundle: &Path, spec: &Value) -> anyhow::Result<Route> {
+    let facts = facts(id, bundle, spec)?;
+    let host = host(context, &facts)?;
+    let route = route::decide(&facts, context.config()?, &host)?;
+    tracing::debug!("backend `{}`: {}", route.backend, route.reason);
+    Ok(route)
+}
+
+fn facts(id: &str, bundle: &Path, spec: &Value) -> anyhow::Result<Facts> {
+    let uid = nix::unistd::getuid().as_raw();
+    Facts::new(id, bundle, spec, uid).map_err(anyhow::Error::msg)
+}
+
+/// The snapshot that the decision is made from: only what it may come to is looked at.
+fn host(context: &Context, facts: &Facts) -> anyhow::Result<Host> {
+    let config = context.config()?;
+    let mut host = Host {
+        own: backend::of_this_host().to_owned(),
+        partner: partner::find(&context.root, facts),
+        ..Host::default()
+    };
+    let ability = |name: &str| backend::ability(name, &config.backend, &context.root);
+    let names = route::candidates(facts, config, &host).into_iter();
+    host.backends = names.map(|name| (name.to_owned(), ability(name))).collect();
+    Ok(host)
+}
+
+/// The document with the paths of joined namespaces as the backends of their containers have them:
+/// `/proc/PID/ns/…` names a process, and not every backend's is in all of the namespaces.
+pub fn joined(context: &Context, mut spec: Value) -> anyhow::Result<Value> {
+    let list = spec
+        .pointer_mut("/linux/namespaces")
+        .and_then(Value::as_array_mut);
+    let paths = list.into_iter().flatten().filter_map(|n| n.get_mut("path"));
+    let mut records: Option<Vec<state::Record>> = None;
+    for path in paths {
+        let Some((pid, file)) = path.as_str().and_then(partner::process_path) else {
+            continue;
+        };
+        let known = match &mut records {
+            Some(records) => records,
+            none => none.insert(all_records(context)?),
+        };
+        let owner = known
+            .iter()
+            .find(|r| r.init.is_some_and(|init| init.pid == pid));
+        let owner = owner.filter(|record| record.live_init().is_some());
+        if let Some(record) = owner
+            && let Some(real) = backend::by_name(&record.backend)?.namespace(record, file)
+        {
+            *path = json!(real);
+        }
+    }
+    Ok(spec)
+}
+
+fn all_records(context: &Context) -> anyhow::Result<Vec<state::Record>> {
+    let dirs = context.root.all()?.into_iter();
+    Ok(dirs.filter_map(|dir| dir.load().ok()).collect())
+}
+
+pub fn run(context: &Context, args: cli::Route) -> anyhow::Result<()> {
+    let bundle = Bundle::load(&args.bundle)?;
+    let facts = facts(&args.id, &bundle.path, &bundle.raw)?;
+    let host = host(context, &facts)?;
+    let outcome = route::decide(&facts, context.config()?, &host);
+    match args.format {
+        Format::Json => print_json(&as_json(&facts, &host, &outcome))?,
+        Format::Table => print_text(&as_text(context, &facts, &host, &outcome))?,
+    }
+    outcome.map(drop).map_err(anyhow::Error::from)
+}
+
+fn as_json(facts: &Facts, host: &Host, outcome: &Result<Route, Refused>) -> Value {
+    let (backend, reason, before, refused) = match outcome {
+        Ok(route) => (Some(&route.backend), &route.reason, &route.before, None),
+        Err(no) => (None, &no.reason, &no.before, Some(&no.what)),
+    };
+    json!({
+        "backend": backend,
+        "reason": reason,
+        "before": before,
+        "refused": refused,
+        "facts": facts,
+        "backends": host.backends,
+    })
+}
+
+fn as_text(
+    context: &Context,
+    facts: &Facts,
+    host: &Host,
+    outcome: &Result<Route, Refused>,
+) -> String {
+    let mut lines = Vec::new();
+    let (reason, before) = match outcome {
+        Ok(route) => {
+            lines.push(format!("backend   {}", route.backend));
+            (&route.reason, &route.before)
+        }
+        Err(no) => {
+            lines.push("backend   none".to_owned());
+            lines.push(format!("refused   {}", no.what));
+            (&no.reason, &no.before)
+        }
+    };
+    lines.push(format!("because   {reason}"));
+    lines.extend(before.iter().map(|step| format!("before    {step}")));
+    lines.push(format!("rules     {}", context.source.path().display()));
+    let text = |name: &str, value: &Option<String>| value.as_ref().map(|v| format!("{name} `{v}`"));
+    let some = [
+        text("image", &facts.image),
+        text("namespace", &facts.namespace),
+        text("pod", &facts.pod),
+        text("container", &facts.container),
+        text("hostname", &facts.hostname),
+        text("sandbox", &facts.sandbox),
+    ];
+    let path = |path: &PathBuf| path.display().to_string();
+    lines.push(format!("fact      id `{}`", facts.id));
+    lines.extend(
+        some.into_iter()
+            .flatten()
+            .map(|fact| format!("fact      {fact}")),
+    );
+    lines.push(format!("fact      bundle `{}`", path(&facts.bundle)));
+    lines.push(format!("fact      root `{}`", path(&facts.root)));
+    lines.push(format!("fact      uid {}", facts.uid));
+    lines.extend(
+        facts
+            .needs
+            .iter()
+            .map(|n| format!("needs     {} ({})", n.need, n.field)),
+    );
+    for (name, ability) in &host.backends {
+        let why = ability
+            .unusable
+            .iter()
+            .map(|why| format!("can't be used: {why}"));
+        // A Linux document is never for another platform.
+        let here = |need: &String| {
+            let mut others = Need::OTHER_PLATFORMS.iter();
+            !others.any(|other| other.to_string() == *need)
+        };
+        let lacks = ability.lacks.iter().filter(|(need, _)| here(need));
+        let lacks = lacks.map(|(need, why)| format!("can't do {need}: {why}"));
+        lines.extend(
+            why.chain(lacks)
+                .map(|text| format!("limits    {name} {text}")),
+        );
+    }
+    lines.join("\n")
+}
