@@ -5,13 +5,21 @@ TARGET  := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 FAST    := target/$(TARGET)/fast/pxrun
 RELEASE := target/$(TARGET)/release/pxrun
 PREFIX  ?= /usr/local
+export DESTDIR
 # Measurements share the tests' build: what is timed is another program.
 MEASURE := cargo bench --quiet --profile dev --bench
+
+# Measurements of another backend: make load BACKEND=lxc.
+ifdef BACKEND
+export PXRUN_BACKEND := $(BACKEND)
+endif
+# valgrind can't look into the allocator of a static program.
+DYNAMIC := -L native=/usr/lib/$(shell gcc -print-multiarch 2>/dev/null)
 
 # The suites drive this binary.
 export PXRUN_BIN ?= $(CURDIR)/$(FAST)
 
-.PHONY: help run build release install deb test-deb lint test test-all bench bench-short docs clean
+.PHONY: help run build release install uninstall deb test-deb lint test test-all bench bench-short coverage leaks leaks-short load load-short docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -27,8 +35,11 @@ release: ## build the binary to install: smallest and fastest
 	hack/deps
 	cargo build --release
 
-install: release ## install it below PREFIX (/usr/local)
-	install -D -m 0755 $(RELEASE) $(DESTDIR)$(PREFIX)/bin/pxrun
+install: release ## install it with man pages and completions below PREFIX (/usr/local)
+	PREFIX=$(PREFIX) hack/install $(RELEASE)
+
+uninstall: ## take away what `make install` has put there
+	PREFIX=$(PREFIX) hack/install --remove
 
 deb: release ## make the Debian package, in target/deb
 	hack/deb $(RELEASE) target/deb
@@ -40,6 +51,7 @@ lint: ## formatting and clippy, as CI wants them
 	hack/deps
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps
 	hack/check-rooms
 
 test: build ## install what the tests need and run them all on the embedded backend
@@ -48,11 +60,31 @@ test: build ## install what the tests need and run them all on the embedded back
 
 test-all: test ## the same suites on every backend that this version has
 
-
-
 bench: release ## compare with runc and crun, write the table into README.md (some minutes)
 	hack/test-deps
 	$(MEASURE) runtimes -- --pxrun $(RELEASE) --update README.md
+
+coverage: ## print the line coverage of all suites, at least 80 % (as root; long)
+	hack/deps
+	hack/test-deps
+	hack/coverage
+
+leaks: build ## 1,000 lives of a container: what is left of them? And valgrind (some minutes)
+	hack/test-deps
+	RUSTFLAGS="$(DYNAMIC)" cargo build --bin pxrun --target-dir target/dynamic
+	$(MEASURE) leaks -- --watched target/dynamic/$(TARGET)/debug/pxrun
+
+leaks-short: build ## the same with 40 lives
+	hack/test-deps
+	$(MEASURE) leaks -- --cycles 40
+
+load: build ## 200 containers at once, 500 standing, 200 in turn, 6 callers (some minutes)
+	hack/test-deps
+	$(MEASURE) load
+
+load-short: build ## the same with fewer
+	hack/test-deps
+	$(MEASURE) load -- --at-once 40 --standing 60 --in-turn 20 --mixed 10 --callers 4
 
 bench-short: build ## the same in seconds: fails if the runtime is grossly slow
 	hack/test-deps

@@ -9,7 +9,7 @@ pub mod figures;
 pub mod machine;
 pub mod table;
 
-pub use caller::{Caller, Container};
+pub use caller::Caller;
 
 /// An error with its whole story, or anything that can be one.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;

@@ -22,23 +22,33 @@ pub const MAX_BYTES: u64 = 16 << 20;
 /// `getOCIRuntimeError`, moby's `setExitCodeFromError`) and answer with exit status 127.
 #[derive(Debug, Error)]
 pub enum BundleError {
+    /// No such directory.
     #[error("bundle `{}` is missing or no directory", .0.display())]
     NoBundle(PathBuf),
+    /// The directory has none.
     #[error("JSON specification file `{}` is missing", .0.display())]
     NoFile(PathBuf),
+    /// A directory, a pipe, a device.
     #[error("`{}` is no regular file", .0.display())]
     NotRegular(PathBuf),
+    /// Larger than any configuration.
     #[error("`{}` has more than {MAX_BYTES} bytes", .0.display())]
     TooLarge(PathBuf),
+    /// open(2) or read(2) failed.
     #[error("read `{}`", .path.display())]
     Read {
+        /// The file or directory.
         path: PathBuf,
+        /// The cause.
         #[source]
         source: io::Error,
     },
+    /// No JSON document.
     #[error("parse JSON in `{}`", .path.display())]
     Json {
+        /// The file.
         path: PathBuf,
+        /// The cause, with line and column.
         #[source]
         source: serde_json::Error,
     },

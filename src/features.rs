@@ -11,15 +11,21 @@ use crate::spec::{capabilities, hooks, memory_policy, namespaces, seccomp, versi
 pub struct FeatureFacts<'a> {
     /// Recognised mount options, in any order.
     pub mount_options: &'a [&'a str],
+    /// Cgroup drivers and controllers.
     pub cgroup: CgroupFacts,
     /// `None` for a build without seccomp.
     pub seccomp: Option<SeccompFacts<'a>>,
+    /// AppArmor profiles are applied.
     pub apparmor: bool,
+    /// SELinux labels are applied.
     pub selinux: bool,
+    /// Intel RDT.
     pub intel_rdt: IntelRdtFacts,
     /// Idmapped mounts.
     pub idmap: bool,
+    /// Network devices are moved into containers.
     pub net_devices: bool,
+    /// NUMA memory policies are set.
     pub memory_policy: bool,
     /// Annotations that change what the runtime does on the host; one that ends in `.` is a prefix.
     pub unsafe_annotations: &'a [&'a str],
@@ -30,17 +36,22 @@ pub struct FeatureFacts<'a> {
 /// Cgroup drivers and controllers that the build can drive.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CgroupFacts {
+    /// Hierarchies of version 1.
     pub v1: bool,
+    /// The unified hierarchy.
     pub v2: bool,
+    /// systemd's driver.
     pub systemd: bool,
+    /// The same through a user's own systemd.
     pub systemd_user: bool,
+    /// The rdma controller.
     pub rdma: bool,
 }
 
 /// The seccomp library and the kernel's filter flags.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SeccompFacts<'a> {
-    /// Recognised architectures, in any order: those of [`seccomp::ARCHS`] that libseccomp takes.
+    /// Recognised architectures, in any order: those of `spec::seccomp::ARCHS` that libseccomp takes.
     pub archs: &'a [&'a str],
     /// Filter flags that the kernel and libseccomp support, in any order.
     pub supported_flags: &'a [&'a str],
@@ -51,8 +62,11 @@ pub struct SeccompFacts<'a> {
 /// Parts of `linux.intelRdt` that are implemented.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct IntelRdtFacts {
+    /// Any of it.
     pub enabled: bool,
+    /// `schemata`.
     pub schemata: bool,
+    /// `enableMonitoring`.
     pub monitoring: bool,
 }
 

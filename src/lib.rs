@@ -1,6 +1,6 @@
 //! pxrun: an OCI runtime that runs each container where it belongs. `docs/architecture.md` says
 //! what each room does and what it must not touch.
-#![deny(unsafe_code)]
+#![deny(unsafe_code, missing_docs)]
 
 pub mod backend;
 pub mod bundle;

@@ -9,34 +9,34 @@ use oci_spec::runtime::{LinuxResources, Process, Spec};
 use serde_json::Value;
 use thiserror::Error;
 
-pub mod annotations;
-pub mod capabilities;
-pub mod cpu_list;
-pub mod devices;
-pub mod hooks;
-pub mod intel_rdt;
-pub mod labels;
-pub mod mappings;
-pub mod memory_policy;
-pub mod mounts;
-pub mod namespaces;
-pub mod net_devices;
-pub mod paths;
-pub mod personality;
-pub mod process;
-pub mod report;
-pub mod resources;
-pub mod rlimits;
-pub mod root;
-pub mod scheduler;
-pub mod seccomp;
-pub mod shape;
-pub mod sysctl;
-pub mod template;
-pub mod time_offsets;
-pub mod uts;
-pub mod version;
-pub mod warned;
+pub(crate) mod annotations;
+pub(crate) mod capabilities;
+pub(crate) mod cpu_list;
+pub(crate) mod devices;
+pub(crate) mod hooks;
+pub(crate) mod intel_rdt;
+pub(crate) mod labels;
+pub(crate) mod mappings;
+pub(crate) mod memory_policy;
+pub(crate) mod mounts;
+pub(crate) mod namespaces;
+pub(crate) mod net_devices;
+pub(crate) mod paths;
+pub(crate) mod personality;
+pub(crate) mod process;
+pub(crate) mod report;
+pub(crate) mod resources;
+pub(crate) mod rlimits;
+pub(crate) mod root;
+pub(crate) mod scheduler;
+pub(crate) mod seccomp;
+pub(crate) mod shape;
+pub(crate) mod sysctl;
+pub(crate) mod template;
+pub(crate) mod time_offsets;
+pub(crate) mod uts;
+pub(crate) mod version;
+pub(crate) mod warned;
 
 mod document;
 #[cfg(test)]
@@ -131,7 +131,7 @@ impl Validated {
 
     /// Validates the `process.json` of `exec` for a container that runs with `base`. Members that
     /// it lacks come from `base`'s process where runc takes them from there, see
-    /// [`process::inherit`]. Returns the process and the warnings.
+    /// `process::inherit`. Returns the process and the warnings.
     pub fn process_from(
         raw: Value,
         base: &Spec,

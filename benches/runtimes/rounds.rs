@@ -6,8 +6,9 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+use crate::support::Result;
 use crate::support::bundle::Maker;
-use crate::support::{Caller, Container, Result};
+use crate::support::caller::{Caller, Container};
 
 /// The calls that are timed, in their order.
 pub const CALLS: [&str; 5] = ["create", "state", "start", "exec", "delete"];

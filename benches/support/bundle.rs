@@ -36,10 +36,18 @@ impl Maker {
     /// # Errors
     /// podman's document has no profile.
     pub fn sleeping(&self, id: &str, profile: bool) -> Result<PathBuf> {
+        self.running(id, &["sleep", "1000"], profile)
+    }
+
+    /// The bundle of a container that runs `args`.
+    ///
+    /// # Errors
+    /// podman's document has no profile.
+    pub fn running(&self, id: &str, args: &[&str], profile: bool) -> Result<PathBuf> {
         let dir = self.place.join(format!("bundle-{id}"));
         let cgroup = format!("{}/{id}", self.cgroup);
         let seccomp = podman_profile()?;
-        common::bundle::Bundle::new(&dir, &self.rootfs, &cgroup, &["sleep", "1000"], |config| {
+        common::bundle::Bundle::new(&dir, &self.rootfs, &cgroup, args, |config| {
             config["linux"]["resources"]["pids"] = json!({"limit": 2048});
             if profile {
                 config["linux"]["seccomp"] = seccomp;

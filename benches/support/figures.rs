@@ -34,3 +34,12 @@ impl Sample {
         self.0.len()
     }
 }
+
+/// What the last tenth cost, measured in the first tenth: the quick ones of each, since a slow one
+/// only tells what else the machine did.
+pub fn growth(times: &[f64]) -> f64 {
+    let tenth = times.len().div_ceil(10);
+    let quick = |part: &[f64]| part.iter().copied().collect::<Sample>().quantile(0.1);
+    let (first, last) = (&times[..tenth], &times[times.len() - tenth..]);
+    quick(last) / quick(first).max(f64::MIN_POSITIVE)
+}

@@ -19,15 +19,7 @@ const CGROUP: &str = "/sys/fs/cgroup";
 /// # Errors
 /// No right to unshare or to unmount.
 pub fn common_cgroup_view() -> Result<&'static str> {
-    unshare(CloneFlags::CLONE_NEWNS)?;
-    let nothing: Option<&str> = None;
-    mount(
-        nothing,
-        "/",
-        nothing,
-        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
-        nothing,
-    )?;
+    private_mounts()?;
     let unified = Path::new(CGROUP).join("unified");
     if unified.join("cgroup.procs").exists() {
         umount2(&unified, MntFlags::MNT_DETACH)?;
@@ -37,6 +29,18 @@ pub fn common_cgroup_view() -> Result<&'static str> {
         true => Ok("version 2"),
         false => Ok("version 1"),
     }
+}
+
+/// Gives this process mounts of its own, so that others' comings and goings don't count.
+///
+/// # Errors
+/// No right to unshare.
+pub fn private_mounts() -> Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    let nothing: Option<&str> = None;
+    mount(nothing, "/", nothing, private, nothing)?;
+    Ok(())
 }
 
 /// Puts this process, and so all its children, before others. Not allowed is fine.

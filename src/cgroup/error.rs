@@ -12,7 +12,12 @@ pub enum CgroupError {
     NoHierarchy(PathBuf),
     /// `linux.cgroupsPath` can't be used; says why.
     #[error("linux.cgroupsPath: `{path}` {reason}")]
-    Path { path: String, reason: &'static str },
+    Path {
+        /// The file or directory.
+        path: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// The wording is runc's: callers' users search for it.
     #[error(
         "expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got \"{0}\" instead"
@@ -26,52 +31,115 @@ pub enum CgroupError {
     Frozen,
     /// The cgroup can't have domain controllers, because it or an ancestor is threaded.
     #[error("cgroup `{path}` is of type `{kind}`, which can't hold the limits asked for")]
-    Threaded { path: PathBuf, kind: String },
+    Threaded {
+        /// The file or directory.
+        path: PathBuf,
+        /// Its `cgroup.type`.
+        kind: String,
+    },
+    /// mkdir(2) failed.
     #[error("create cgroup `{path}`")]
-    Create { path: PathBuf, source: io::Error },
+    Create {
+        /// The file or directory.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// rmdir(2) failed.
     #[error("remove cgroup `{path}`")]
-    Remove { path: PathBuf, source: io::Error },
+    Remove {
+        /// The file or directory.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// open(2) failed.
     #[error("open cgroup `{path}`")]
-    Open { path: PathBuf, source: io::Error },
+    Open {
+        /// The file or directory.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A file can't be read.
     #[error("read `{path}`")]
-    Read { path: PathBuf, source: io::Error },
+    Read {
+        /// The file or directory.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The kernel didn't take a value.
     #[error("write `{value}` to `{path}`")]
     Write {
+        /// The file or directory.
         path: PathBuf,
+        /// The value.
         value: String,
+        /// The cause.
         source: io::Error,
     },
+    /// chown(2) failed.
     #[error("give cgroup file `{path}` to uid {uid}")]
     Chown {
+        /// The file or directory.
         path: PathBuf,
+        /// The new owner.
         uid: u32,
+        /// The cause.
         source: io::Error,
     },
+    /// The kernel wrote something unknown.
     #[error("`{path}` holds `{value}`, which isn't in the form expected")]
-    Malformed { path: PathBuf, value: String },
+    Malformed {
+        /// The file or directory.
+        path: PathBuf,
+        /// The value.
+        value: String,
+    },
     /// A limit was asked for that can't take effect; `json` names it.
     #[error("{json}: {reason}")]
-    Limit { json: String, reason: String },
+    Limit {
+        /// Its place in `config.json`.
+        json: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A limit was refused by the kernel; `json` names it.
     #[error("{json}: not accepted")]
     Refused {
+        /// Its place in `config.json`.
         json: String,
+        /// The cause.
         source: Box<CgroupError>,
     },
     /// The device filter couldn't be installed.
     #[error("linux.resources.devices: {step}")]
     DeviceFilter {
+        /// What was tried.
         step: &'static str,
+        /// The cause.
         source: io::Error,
     },
+    /// The freezer takes too long.
     #[error("cgroup `{path}` isn't frozen after {seconds} s")]
-    FreezeTimeout { path: PathBuf, seconds: u64 },
+    FreezeTimeout {
+        /// The file or directory.
+        path: PathBuf,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// Processes fork faster than they can be signalled.
     #[error("the cgroup has new processes after {0} rounds of signals")]
     StillForking(usize),
+    /// kill(2) failed.
     #[error("signal {signal} to process {pid}")]
     Signal {
+        /// The signal.
         signal: i32,
+        /// The process.
         pid: i32,
+        /// The cause.
         source: io::Error,
     },
     /// An operation needs a controller that the container has no cgroup for.
@@ -79,14 +147,28 @@ pub enum CgroupError {
     NoController(&'static str),
     /// `exec --cgroup` doesn't name a place below the container's cgroup.
     #[error("--cgroup `{value}` {reason}")]
-    SubCgroup { value: String, reason: &'static str },
+    SubCgroup {
+        /// The value.
+        value: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// systemd's answer, or none.
     #[error("systemd cgroup driver: {step}")]
     Systemd {
+        /// What was tried.
         step: &'static str,
+        /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// poll(2) or inotify(7) failed.
     #[error("wait for an event of `{path}`")]
-    Wait { path: PathBuf, source: io::Error },
+    Wait {
+        /// The file or directory.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
 }
 
 impl CgroupError {

@@ -63,7 +63,9 @@ pub struct Mount {
 /// What planning needs to know of the host.
 #[derive(Clone, Debug)]
 pub struct Host {
+    /// How the hierarchies are arranged.
     pub setup: Setup,
+    /// Where they are mounted.
     pub mounts: Vec<Mount>,
     /// The caller's own place in all hierarchies, read only for relative paths.
     pub own: PathBuf,

@@ -19,6 +19,7 @@ pub struct Event<'a> {
     pub kind: &'static str,
     /// The container.
     pub id: &'a str,
+    /// Usage, in an event of `stats`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<Stats>,
 }
@@ -26,12 +27,19 @@ pub struct Event<'a> {
 /// Usage of all controllers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Stats {
+    /// Processor time.
     pub cpu: Cpu,
+    /// Processors and memory nodes.
     pub cpuset: CpuSet,
+    /// Memory.
     pub memory: Memory,
+    /// Processes.
     pub pids: Pids,
+    /// Block devices.
     pub blkio: Blkio,
+    /// Huge pages, by their size.
     pub hugetlb: BTreeMap<String, Hugetlb>,
+    /// Intel RDT.
     pub intel_rdt: IntelRdt,
     /// Always null: the runtime has no interfaces of its own.
     pub network_interfaces: Option<()>,
