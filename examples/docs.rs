@@ -76,19 +76,23 @@ fn markdown() -> String {
     out.push_str("\n## Global options\n\n");
     out.push_str(&table(root.get_arguments()));
     for command in root.get_subcommands() {
-        out.push_str(&section(command));
+        out.push_str(&section(command.get_name(), command));
+        for inner in command.get_subcommands() {
+            let name = format!("{} {}", command.get_name(), inner.get_name());
+            out.push_str(&section(&name, inner));
+        }
     }
     out
 }
 
-fn section(command: &Command) -> String {
+fn section(name: &str, command: &Command) -> String {
     let about = command.get_about().map(ToString::to_string);
     let about = sentence(&about.unwrap_or_default());
     let more = command.get_long_about().map(ToString::to_string);
     let more = more.and_then(|text| text.split_once("\n\n").map(|(_, more)| more.to_owned()));
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ").to_owned();
-    let mut out = format!("\n## {}\n\n{about}\n", command.get_name());
+    let mut out = format!("\n## {name}\n\n{about}\n");
     if let Some(more) = more {
         let _ = write!(out, "\n{more}\n");
     }
@@ -174,12 +178,15 @@ fn spelling(arg: &Arg) -> String {
 fn man_pages(dir: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     let root = built();
+    let hide = |arg: Arg| match arg.is_global_set() {
+        true => arg.hide(true),
+        false => arg,
+    };
     for command in root.get_subcommands() {
-        let hide = |arg: Arg| match arg.is_global_set() {
-            true => arg.hide(true),
-            false => arg,
-        };
         man_page(command.clone().mut_args(hide), dir)?;
+        for inner in command.get_subcommands() {
+            man_page(inner.clone().mut_args(hide), dir)?;
+        }
     }
     man_page(root, dir)
 }

@@ -2,6 +2,7 @@
 //! Nothing here may touch files, container state or backends.
 
 pub mod argv;
+pub mod bundle;
 pub mod checkpoint;
 pub mod completion;
 pub mod config;
@@ -19,10 +20,12 @@ pub mod restore;
 pub mod route;
 pub mod run;
 pub mod setup;
+pub mod template;
 pub mod update;
 pub mod usage;
 pub mod version;
 
+pub use bundle::Bundle;
 pub use checkpoint::Checkpoint;
 pub use completion::Completion;
 pub use config::Config;
@@ -39,6 +42,7 @@ pub use restore::Restore;
 pub use route::Route;
 pub use run::Run;
 pub use setup::Setup;
+pub use template::Template;
 pub use update::Update;
 pub use usage::UsageError;
 
@@ -104,6 +108,10 @@ pub enum Command {
     Restore(Restore),
     /// write a config.json to start from
     Spec(Spec),
+    /// make and judge bundles
+    Bundle(Bundle),
+    /// make, list and prune templates of a Proxmox node
+    Template(Template),
     /// print what this runtime can do as json
     Features(Features),
     /// tell a caller about this runtime
@@ -173,6 +181,8 @@ impl Command {
                 | Self::Update(_)
                 | Self::Checkpoint(_)
                 | Self::Spec(_)
+                | Self::Bundle(_)
+                | Self::Template(_)
         )
     }
 }

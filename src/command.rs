@@ -1,6 +1,7 @@
 //! One short story a command: load, ask, call, save. Must not read `/proc`, start children, parse
 //! JSON or print errors.
 
+mod bundle;
 mod checkpoint;
 mod completion;
 mod config;
@@ -20,6 +21,7 @@ mod setup;
 mod spec;
 mod start;
 mod state;
+mod template;
 mod update;
 
 use std::cell::OnceCell;
@@ -75,6 +77,8 @@ pub fn run(cli: Cli, root: PathBuf, source: Source) -> anyhow::Result<i32> {
         Command::Route(args) => route::run(&context, args).map(|()| 0),
         Command::Config(args) => config::run(&context, args).map(|()| 0),
         Command::Spec(args) => spec::run(args).map(|()| 0),
+        Command::Bundle(args) => bundle::run(&context, args.command),
+        Command::Template(args) => template::run(&context, args.command).map(|()| 0),
         Command::Features(_) => features::run().map(|()| 0),
         Command::Setup(args) => setup::run(args).map(|()| 0),
         Command::Completion(args) => completion::run(&args).map(|()| 0),

@@ -15,3 +15,16 @@ pub fn facts() -> HostFacts {
         rootless: !nix::unistd::geteuid().is_root(),
     }
 }
+
+/// Version of the running kernel, the first two numbers.
+pub fn kernel() -> (u32, u32) {
+    let release = nix::sys::utsname::uname();
+    let release = release
+        .ok()
+        .map(|u| u.release().to_string_lossy().into_owned());
+    let release = release.unwrap_or_default();
+    let mut numbers = release
+        .split(['.', '-'])
+        .map(|part| part.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}

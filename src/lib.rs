@@ -2,6 +2,8 @@
 //! what each room does and what it must not touch.
 #![deny(unsafe_code, missing_docs)]
 
+pub mod archive;
+pub mod assemble;
 pub mod backend;
 pub mod bundle;
 pub mod cgroup;
@@ -14,15 +16,23 @@ pub mod features;
 pub mod foreground;
 pub mod hooks;
 pub mod host;
+pub mod image;
+pub mod interrupt;
 pub mod logging;
+pub mod pack;
 pub mod partner;
 pub mod process;
 pub mod processes;
+pub mod progress;
 pub mod rootfs;
 pub mod route;
 pub mod seccomp;
 pub mod setup;
+pub mod source;
 pub mod spec;
+pub mod staging;
 pub mod state;
 pub mod sys;
+pub mod template;
+pub mod unpack;
 pub mod users;

@@ -19,7 +19,7 @@ mod pivot;
 mod plan;
 mod prepare;
 mod propagation;
-mod resolve;
+pub mod resolve;
 mod seal;
 mod view;
 

@@ -4,6 +4,7 @@
 pub mod bpf;
 pub mod clone;
 pub mod fd;
+pub mod files;
 #[cfg(test)]
 pub mod forked;
 pub mod kill;

@@ -58,7 +58,18 @@ pub fn refine(command: Command) -> Command {
         .arg(version)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
-        .mut_subcommands(|sub| with_help(rules(texts(sub))))
+        .mut_subcommands(|sub| groups(with_help(rules(texts(sub)))))
+}
+
+/// Commands of commands: their texts are their own.
+fn groups(command: Command) -> Command {
+    match command.has_subcommands() {
+        true => command
+            .arg_required_else_help(true)
+            .disable_help_subcommand(true)
+            .mut_subcommands(with_help),
+        false => command,
+    }
 }
 
 fn with_help(command: Command) -> Command {
