@@ -86,7 +86,9 @@ impl std::fmt::Display for Platform {
 /// A manifest, and the name under which it was found.
 #[derive(Clone, Debug)]
 pub struct Chosen {
+    /// The manifest's descriptor.
     pub descriptor: Descriptor,
+    /// The name in the index, if it has one.
     pub name: Option<String>,
 }
 

@@ -117,7 +117,9 @@ pub struct Wishes {
 /// Who the process is, resolved in the image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct User {
+    /// User.
     pub uid: u32,
+    /// Group.
     pub gid: u32,
     /// Beside `gid`.
     pub groups: Vec<u32>,
