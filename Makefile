@@ -16,10 +16,12 @@ endif
 # valgrind can't look into the allocator of a static program.
 DYNAMIC := -L native=/usr/lib/$(shell gcc -print-multiarch 2>/dev/null)
 
+FUZZ_SECONDS ?= 60
+
 # The suites drive this binary.
 export PXRUN_BIN ?= $(CURDIR)/$(FAST)
 
-.PHONY: help run build release install uninstall deb test-deb lint test test-all bench bench-short coverage leaks leaks-short load load-short docs clean
+.PHONY: help run build release install uninstall deb test-deb lint test test-all bench bench-short coverage leaks leaks-short load load-short fuzz deny sanitize reproducible docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -31,9 +33,9 @@ build: ## build the binary that the tests drive
 	hack/deps
 	cargo build --profile fast
 
-release: ## build the binary to install: smallest and fastest
+release: ## build the binary to install: smallest and fastest, the same bytes anywhere
 	hack/deps
-	cargo build --release
+	hack/release
 
 install: release ## install it with man pages and completions below PREFIX (/usr/local)
 	PREFIX=$(PREFIX) hack/install $(RELEASE)
@@ -89,6 +91,20 @@ load-short: build ## the same with fewer
 bench-short: build ## the same in seconds: fails if the runtime is grossly slow
 	hack/test-deps
 	$(MEASURE) runtimes -- --pxrun $(FAST) --rounds 12
+
+fuzz: ## fuzz every reader for FUZZ_SECONDS each (60)
+	hack/deps
+	hack/fuzz $(FUZZ_SECONDS)
+
+deny: ## check licences, sources and forbidden crates of what is linked
+	hack/deny
+
+sanitize: build ## a round of commands under AddressSanitizer and valgrind, where they are
+	hack/sanitize
+
+reproducible: ## build the release twice in different places and compare
+	hack/deps
+	hack/reproducible
 
 docs: ## generate docs/cli.md, man pages and completions
 	cargo run --quiet --example docs -- target/docs

@@ -37,9 +37,11 @@ impl ProcStat {
         Self::parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
     }
 
+    /// Reads the text of `/proc/PID/stat`.
+    ///
     /// The command name is the process's own choice and may hold blanks and parentheses, so the
     /// fields are counted from the last `)`.
-    fn parse(stat: &[u8]) -> Option<ProcStat> {
+    pub fn parse(stat: &[u8]) -> Option<ProcStat> {
         let end = stat.iter().rposition(|&b| b == b')')?;
         let rest = std::str::from_utf8(stat.get(end + 1..)?).ok()?;
         let mut fields = rest.split_ascii_whitespace();

@@ -108,6 +108,8 @@ impl Drop for NamespaceHolder {
 
 /// The whole life of a [`NamespaceHolder`]'s child.
 fn sleep_until_killed(parent: Pid) -> ! {
+    // It is there to be looked at: no capability is of use to it.
+    let _ = super::process::capset(&super::process::CapSets::default());
     // SAFETY: all four are async-signal-safe system calls without pointers.
     unsafe {
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
