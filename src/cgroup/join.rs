@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use super::{Cgroup, CgroupError, Hierarchy, Result, Setup, file};
+use super::{Cgroup, CgroupError, Hierarchy, Result, file};
 
 /// A process that isn't fully made yet is refused with EINVAL for a moment.
 const TRIES: usize = 20;
@@ -44,6 +44,11 @@ impl SubCgroup {
             }
         }
         Ok(Self { paths })
+    }
+
+    /// The container's own cgroup is meant.
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty()
     }
 
     fn dir(&self, hierarchy: &Hierarchy) -> PathBuf {
@@ -84,7 +89,7 @@ fn below(path: &str) -> Option<PathBuf> {
 /// and exits that makes writing another's pid slow (kernel/cgroup/cgroup.c,
 /// `cgroup_procs_write_start`): with nine version 1 hierarchies 0.4 ms in place of 12 ms. The doors
 /// keep the rights of the one who opened them, so the process may be in a user namespace already.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Gate {
     doors: Vec<(PathBuf, File)>,
 }
@@ -133,27 +138,6 @@ impl Cgroup {
         self.join_below(pid, &SubCgroup::default())
     }
 
-    /// Puts process `pid` into cgroups that exist below the container's (`exec --cgroup`).
-    pub fn join_sub(&self, pid: i32, sub: &SubCgroup) -> Result<()> {
-        self.join_below(pid, sub)
-    }
-
-    /// As [`Cgroup::join`], for a process beside the container's first one, `init`.
-    ///
-    /// On version 2 a container that manages cgroups of its own may have none for processes at its
-    /// top (EBUSY, "no internal processes"); then the process goes where `init` is, as in runc.
-    pub fn join_beside(&self, pid: i32, init: i32) -> Result<()> {
-        match self.join_below(pid, &SubCgroup::default()) {
-            Err(error) if self.setup == Setup::Unified && error.errno() == Some(libc::EBUSY) => {
-                match self.dir_of_process(init)? {
-                    Some(dir) => put(&dir, pid),
-                    None => Err(error),
-                }
-            }
-            result => result,
-        }
-    }
-
     /// Opens the doors for a new process to go through itself.
     ///
     /// `cloned` says that the process will be cloned into [`Cgroup::into_fd`] already. Version 2 has
@@ -187,7 +171,8 @@ impl Cgroup {
     }
 
     /// The directory to clone a process into that joins `init` in a container whose top takes no
-    /// processes: where [`Cgroup::into_fd`] gave clone3 an EBUSY. `None` if `init` isn't below it.
+    /// processes, because it manages cgroups of its own: where [`Cgroup::into_fd`] gave clone3 an
+    /// EBUSY ("no internal processes"). runc goes there, too. `None` if `init` isn't below it.
     pub fn into_fd_beside(&self, init: i32) -> Result<Option<OwnedFd>> {
         match self.dir_of_process(init)? {
             Some(dir) => open_dir(dir).map(Some),
@@ -296,7 +281,7 @@ mod tests {
         let pid = real.outsider();
         let error = real
             .cgroup
-            .join_sub(pid, &sub(&["inner"]).unwrap())
+            .join_below(pid, &sub(&["inner"]).unwrap())
             .unwrap_err();
         assert_eq!(error.errno(), Some(libc::ENOENT));
         for hierarchy in &real.cgroup.hierarchies {
@@ -309,7 +294,7 @@ mod tests {
             }
         }
         real.cgroup
-            .join_sub(pid, &sub(&["inner"]).unwrap())
+            .join_below(pid, &sub(&["inner"]).unwrap())
             .unwrap();
         for hierarchy in &real.cgroup.hierarchies {
             assert!(place(pid, hierarchy).ends_with("/inner"));
@@ -324,7 +309,7 @@ mod tests {
         let pid = real.outsider();
         assert!(
             real.cgroup
-                .join_sub(pid, &sub(&["nosuch:inner"]).unwrap())
+                .join_below(pid, &sub(&["nosuch:inner"]).unwrap())
                 .is_err()
         );
         let Some(pids) = real.cgroup.v1("pids") else {
@@ -333,7 +318,7 @@ mod tests {
         };
         std::fs::create_dir(pids.dir.join("inner")).unwrap();
         real.cgroup
-            .join_sub(pid, &sub(&["pids:inner"]).unwrap())
+            .join_below(pid, &sub(&["pids:inner"]).unwrap())
             .unwrap();
         assert!(place(pid, pids).ends_with("/inner"));
         assert!(!place(pid, real.cgroup.v1("cpu").unwrap()).ends_with("/inner"));
@@ -404,8 +389,6 @@ mod tests {
             real.cgroup.join(pid).unwrap_err().errno(),
             Some(libc::EBUSY)
         );
-        real.cgroup.join_beside(pid, init).unwrap();
-        assert!(place(pid, &real.cgroup.hierarchies[0]).ends_with("/init"));
         assert!(real.cgroup.into_fd().unwrap().is_some());
         assert!(real.cgroup.into_fd_beside(init).unwrap().is_some());
         let own = i32::try_from(std::process::id()).unwrap();

@@ -166,3 +166,34 @@ fn exec_keeps_the_containers_seccomp_filter() {
         .says("Operation not permitted");
     c.remove();
 }
+
+/// A container that manages cgroups of its own may take no processes at its top ("no internal
+/// processes" in the kernel's cgroup-v2.rst); a new one goes where init is.
+#[test]
+fn exec_into_a_container_with_cgroups_of_its_own() {
+    let place = Place::new("execbusy");
+    let c = place.started_sh("c", "exec sleep 300");
+    let Some(dir) = cgroup::v2_dir(c.pid) else {
+        println!("NOT RUN HERE: no hierarchy of cgroup v2");
+        return;
+    };
+    let controllers = fs::read_to_string(dir.join("cgroup.controllers")).unwrap();
+    let Some(controller) = controllers.split_whitespace().next() else {
+        println!("NOT RUN HERE: cgroup v2 has no controller to hand on");
+        return;
+    };
+    fs::create_dir(dir.join("inner")).unwrap();
+    fs::write(dir.join("inner/cgroup.procs"), c.pid.to_string()).unwrap();
+    fs::write(dir.join("cgroup.subtree_control"), format!("+{controller}")).unwrap();
+    let command = ["exec", "c", "cat", "/proc/self/cgroup"];
+    let seen = place.run(&command).ok();
+    let v2 = seen.stdout.lines().find(|l| l.starts_with("0::"));
+    assert!(v2.unwrap().ends_with("/inner"), "{seen}");
+    // By its name below the container it is found, too.
+    place
+        .run(&["exec", "--cgroup", "none", "c", "true"])
+        .fails();
+    place.run(&["delete", "--force", "c"]).ok();
+    c.reap();
+    assert!(!dir.exists(), "the inner cgroup keeps the outer");
+}

@@ -32,6 +32,13 @@ pub fn any_dir(pid: i32) -> PathBuf {
         .expect("a cgroup of pids or of version 2")
 }
 
+/// The process's directory in the hierarchy of version 2, or `None` where there is none.
+pub fn v2_dir(pid: i32) -> Option<PathBuf> {
+    let own =
+        fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("read the process's cgroups");
+    unified(&own)
+}
+
 fn unified(own: &str) -> Option<PathBuf> {
     let path = own.lines().find_map(|l| l.strip_prefix("0::"))?;
     Some(below(&v2_mount()?, path))

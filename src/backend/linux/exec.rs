@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use anyhow::Context;
+use nix::errno::Errno;
 use nix::libc;
 use serde_json::Value;
 
@@ -14,7 +15,7 @@ use super::host::common_options;
 use super::inside::{become_mapped_root, console_size};
 use super::spawn::{Spawned, kill_and_reap};
 use crate::backend::{ExecRequest, Running};
-use crate::cgroup::SubCgroup;
+use crate::cgroup::{Gate, SubCgroup};
 use crate::process::Setup;
 use crate::seccomp::Program;
 use crate::seccomp::notify::container_process_state;
@@ -33,6 +34,8 @@ struct Tenant<'a> {
     size: Option<(u16, u16)>,
     uid: u32,
     channel: End,
+    /// Doors into the cgroups that the clone didn't lead to.
+    gate: Gate,
 }
 
 /// The container's init, held so that it can't be mistaken for another process.
@@ -56,7 +59,8 @@ pub fn exec(
     let (ours, theirs) = channel::pair()?;
     let sub = SubCgroup::parse(&job.cgroups)?;
     setup.pin_before_cgroup()?;
-    let cgroup = record.cgroup.into_fd_below(&sub).unwrap_or(None);
+    let cgroup = record.cgroup.into_fd_below(&sub)?;
+    let gate = record.cgroup.gate_below(&sub, cgroup.is_some())?;
     enter_pid_namespace(&target)?;
     let tenant = Tenant {
         target,
@@ -67,14 +71,10 @@ pub fn exec(
         state: record.oci_state(Status::Running, record.init.map(|init| init.pid)),
         metadata: listener_metadata(config),
         channel: theirs,
+        gate,
     };
-    let args = CloneArgs {
-        cgroup: cgroup.as_ref().map(AsFd::as_fd),
-        ..CloneArgs::default()
-    };
-    let mut not_for_tenant = vec![ours.as_fd().as_raw_fd()];
-    not_for_tenant.extend(cgroup.as_ref().map(AsRawFd::as_raw_fd));
-    let spawned = match clone3(args).context("make process")? {
+    let our_end = ours.as_fd().as_raw_fd();
+    let spawned = match clone_into(record, init, cgroup, sub.is_empty())? {
         Cloned::Parent { pid, pidfd } => {
             // Its end of the conversation must be the child's alone.
             drop(tenant);
@@ -88,7 +88,7 @@ pub fn exec(
             exit_now(tenant.run())
         }
     };
-    match attend(record, init, &spawned, &ours, &setup, &job) {
+    match attend(&spawned, &ours, &setup) {
         Ok(()) => Ok(Running {
             pid: spawned.pid.as_raw(),
             pidfd: spawned.pidfd,
@@ -100,22 +100,32 @@ pub fn exec(
     }
 }
 
-fn attend(
+/// Clones into the container's cgroup. Where its top takes no processes, beside init.
+fn clone_into(
     record: &Record,
     init: &ProcessId,
-    spawned: &Spawned,
-    channel: &End,
-    setup: &Setup,
-    job: &ExecRequest,
-) -> anyhow::Result<()> {
-    let pid = spawned.pid.as_raw();
-    if job.cgroups.is_empty() {
-        record.cgroup.join_beside(pid, init.pid)?;
-    } else {
-        record
-            .cgroup
-            .join_sub(pid, &SubCgroup::parse(&job.cgroups)?)?;
+    cgroup: Option<OwnedFd>,
+    top: bool,
+) -> anyhow::Result<Cloned> {
+    let clone = |cgroup: Option<&OwnedFd>| {
+        clone3(CloneArgs {
+            cgroup: cgroup.map(AsFd::as_fd),
+            ..CloneArgs::default()
+        })
+    };
+    match clone(cgroup.as_ref()) {
+        Err(Errno::EBUSY) if top => {
+            let beside = record.cgroup.into_fd_beside(init.pid)?;
+            let beside = beside.context("container's cgroup takes no processes")?;
+            clone(Some(&beside))
+        }
+        cloned => cloned,
     }
+    .context("make process")
+}
+
+fn attend(spawned: &Spawned, channel: &End, setup: &Setup) -> anyhow::Result<()> {
+    let pid = spawned.pid.as_raw();
     channel.send(&Go::to(pid))?;
     match channel.await_report()? {
         Report::Ready => {}
@@ -239,8 +249,9 @@ impl Tenant<'_> {
         1
     }
 
-    fn become_process(self) -> anyhow::Result<Infallible> {
+    fn become_process(mut self) -> anyhow::Result<Infallible> {
         let go = self.channel.await_go()?;
+        std::mem::take(&mut self.gate).enter()?;
         nix::sys::prctl::set_dumpable(false)?;
         self.target.enter()?;
         nix::unistd::setsid()?;
