@@ -14,6 +14,7 @@ use serde_json::Value;
 
 pub use settings::{Settings, is_name};
 
+use crate::cgroup::OomWatch;
 use crate::route::{Ability, Need};
 use crate::spec::Validated;
 use crate::state::{ContainerDir, ProcessId, Record, Root, Status};
@@ -111,6 +112,15 @@ pub trait Backend {
         resources: &oci_spec::runtime::LinuxResources,
         raw: &Value,
     ) -> anyhow::Result<()>;
+    /// Changes the container's class of service in resctrl, making it if there is none.
+    fn update_rdt(
+        &self,
+        _dir: &ContainerDir,
+        _record: &mut Record,
+        _rdt: &oci_spec::runtime::LinuxIntelRdt,
+    ) -> anyhow::Result<()> {
+        anyhow::bail!("--l3-cache-schema, --mem-bw-schema: not supported by this backend")
+    }
     /// Host pids of all processes, ascending.
     fn pids(&self, record: &Record) -> anyhow::Result<Vec<i32>>;
     /// The `data` of a stats event.
@@ -126,6 +136,10 @@ pub trait Backend {
     fn namespace(&self, record: &Record, file: &str) -> Option<PathBuf> {
         let _ = (record, file);
         None
+    }
+    /// Reports when the container runs out of memory, and when nothing more will come.
+    fn watch_oom(&self, record: &Record) -> anyhow::Result<OomWatch> {
+        Ok(record.cgroup.watch_oom()?)
     }
     /// Ends whatever still runs and removes everything but the record. Works on half-made
     /// containers.

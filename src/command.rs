@@ -182,9 +182,14 @@ fn print_json(value: &serde_json::Value) -> anyhow::Result<()> {
 
 /// Prints a text and a newline. A reader that has gone is no fault.
 fn print_text(text: &str) -> anyhow::Result<()> {
+    print_line(text).map(|_| ())
+}
+
+/// The same; whether anybody still reads.
+fn print_line(text: &str) -> anyhow::Result<bool> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => Ok(other?),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        other => Ok(other.map(|()| true)?),
     }
 }

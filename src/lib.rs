@@ -24,6 +24,7 @@ pub mod partner;
 pub mod process;
 pub mod processes;
 pub mod progress;
+pub mod rdt;
 pub mod rootfs;
 pub mod route;
 pub mod seccomp;

@@ -108,6 +108,9 @@ pub struct Record {
     pub own_mount_namespace: bool,
     /// Where the container's processes are accounted.
     pub cgroup: crate::cgroup::Cgroup,
+    /// Their class of service in resctrl, written down before it is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rdt: Option<crate::rdt::Group>,
 }
 
 /// The five states that callers see, plus `paused` as in runc.

@@ -7,7 +7,7 @@ mod init;
 use std::path::PathBuf;
 
 use nix::libc::SIGKILL;
-use oci_spec::runtime::LinuxResources;
+use oci_spec::runtime::{LinuxIntelRdt, LinuxResources};
 use serde_json::Value;
 
 use super::linux::{self, exec};
@@ -77,6 +77,15 @@ impl Backend for Embedded {
         linux::update(record, resources, raw)
     }
 
+    fn update_rdt(
+        &self,
+        dir: &ContainerDir,
+        record: &mut Record,
+        rdt: &LinuxIntelRdt,
+    ) -> anyhow::Result<()> {
+        linux::update_rdt(dir, record, rdt)
+    }
+
     fn pids(&self, record: &Record) -> anyhow::Result<Vec<i32>> {
         Ok(record.cgroup.pids(true)?)
     }
@@ -96,6 +105,9 @@ impl Backend for Embedded {
             linux::end(init)?;
         }
         record.cgroup.remove()?;
+        if let Some(group) = &record.rdt {
+            group.remove()?;
+        }
         if !record.own_mount_namespace {
             // The root was attached in the host's own mount namespace.
             let _ = nix::mount::umount2(&record.rootfs, nix::mount::MntFlags::MNT_DETACH);

@@ -18,10 +18,11 @@ use anyhow::Context;
 use nix::errno::Errno;
 use nix::libc::SIGKILL;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use oci_spec::runtime::LinuxResources;
+use oci_spec::runtime::{LinuxIntelRdt, LinuxResources};
 use serde_json::Value;
 
 use crate::error::Kind;
+use crate::rdt;
 use crate::state::{ContainerDir, ProcessId, Record};
 use crate::sys::clone::{pidfd_open, pidfd_send_signal};
 
@@ -60,6 +61,27 @@ pub fn kill(
 pub fn update(record: &Record, resources: &LinuxResources, raw: &Value) -> anyhow::Result<()> {
     for warning in record.cgroup.update(resources, raw)? {
         tracing::warn!("{}: {}", warning.json, warning.reason);
+    }
+    Ok(())
+}
+
+/// Changes the class of service in resctrl. A container that had none gets one, for all that runs in
+/// it.
+pub fn update_rdt(
+    dir: &ContainerDir,
+    record: &mut Record,
+    rdt: &LinuxIntelRdt,
+) -> anyhow::Result<()> {
+    if let Some(group) = &record.rdt {
+        return Ok(group.update(rdt)?);
+    }
+    let init = record.live_init().ok_or(Kind::NotRunning)?.pid;
+    let group = rdt::Group::plan(&rdt::mount_point()?, &record.id, rdt)?;
+    record.rdt = Some(group.clone());
+    dir.save(record)?;
+    group.set_up(rdt, init)?;
+    for pid in record.cgroup.pids(true)? {
+        group.join_threads(pid)?;
     }
     Ok(())
 }

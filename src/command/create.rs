@@ -179,6 +179,7 @@ pub fn record(
         own_pid_namespace: has("pid"),
         own_mount_namespace: has("mount"),
         cgroup: cgroup(context, id, spec["linux"]["cgroupsPath"].as_str())?,
+        rdt: None,
     })
 }
 

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use anyhow::Context as _;
+use oci_spec::runtime::LinuxIntelRdt;
 use serde_json::{Map, Value, json};
 
-use super::{Context, contract};
+use super::{Container, Context, contract};
 use crate::bundle;
 use crate::cli::{self, update::Input};
 use crate::error::Kind;
@@ -26,7 +27,8 @@ fn story(context: &Context, args: cli::Update) -> anyhow::Result<()> {
         Some(Input::File(path)) => bundle::load_json(path)?,
         None => from_flags(&args)?,
     };
-    let container = context.find(&args.container_id)?;
+    let rdt = rdt_from_flags(&args)?;
+    let mut container = context.find(&args.container_id)?;
     let _lock = container.dir.lock().map_err(contract)?;
     if container.status() == Status::Stopped {
         return Err(Kind::NotRunning.into());
@@ -37,14 +39,38 @@ fn story(context: &Context, args: cli::Update) -> anyhow::Result<()> {
     }
     container
         .backend
-        .update(&container.record, &resources, &raw)
+        .update(&container.record, &resources, &raw)?;
+    if let Some(rdt) = rdt {
+        let Container {
+            dir,
+            record,
+            backend,
+        } = &mut container;
+        backend
+            .update_rdt(dir, record, &rdt)
+            .context("--l3-cache-schema, --mem-bw-schema")?;
+    }
+    Ok(())
+}
+
+/// The flags that are no limits of a cgroup.
+fn rdt_from_flags(args: &cli::Update) -> anyhow::Result<Option<LinuxIntelRdt>> {
+    let mut rdt = LinuxIntelRdt::default();
+    rdt.set_l3_cache_schema(args.l3_cache_schema.clone().filter(|s| !s.is_empty()));
+    rdt.set_mem_bw_schema(args.mem_bw_schema.clone().filter(|s| !s.is_empty()));
+    if rdt == LinuxIntelRdt::default() {
+        return Ok(None);
+    }
+    match rdt.mem_bw_schema() {
+        Some(schema) if !schema.starts_with("MB:") || schema.contains('\n') => {
+            anyhow::bail!("--mem-bw-schema: `{schema}`, expected one line that starts with `MB:`")
+        }
+        _ => Ok(Some(rdt)),
+    }
 }
 
 /// The flags as the JSON that they stand for.
 fn from_flags(args: &cli::Update) -> anyhow::Result<Value> {
-    if args.l3_cache_schema.is_some() || args.mem_bw_schema.is_some() {
-        anyhow::bail!("--l3-cache-schema, --mem-bw-schema: not supported by this backend");
-    }
     for (flag, given) in [
         ("--kernel-memory", args.kernel_memory),
         ("--kernel-memory-tcp", args.kernel_memory_tcp),
@@ -90,7 +116,8 @@ fn from_flags(args: &cli::Update) -> anyhow::Result<Value> {
         "blockIO",
         vec![("weight", args.blkio_weight.map(Into::into))],
     );
-    if resources.is_empty() {
+    let other = args.l3_cache_schema.is_some() || args.mem_bw_schema.is_some();
+    if resources.is_empty() && !other {
         tracing::warn!("nothing to update: no limit is given");
     }
     Ok(json!(resources))

@@ -118,6 +118,71 @@ fn events_stats_have_runcs_shape() {
     place.run(&["events", "--stats", "c"]).fails();
 }
 
+/// Statistics at each interval, a line for want of memory, and an end with the container.
+#[test]
+fn events_follow_the_container_to_its_end() {
+    let place = Place::new("follow");
+    let c = place.create("c", SLEEP, |c| {
+        if !lacks("memory-controller") {
+            c["linux"]["resources"]["memory"] = json!({"limit": 16 << 20});
+        }
+    });
+    c.start();
+    let events = start(&mut place.cmd(&["events", "--interval", "300ms", "c"]));
+    std::thread::sleep(Duration::from_millis(500));
+    if !lacks("memory-controller") {
+        let hog = "head -c 100000000 /dev/zero | tail -c 90000000 >/dev/null";
+        place.run(&["exec", "c", "sh", "-c", hog]);
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    place.run(&["delete", "--force", "c"]).ok();
+    c.reap();
+    let seen = events.end().exits(0);
+    let lines: Vec<Value> = seen
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let of = |kind: &str| lines.iter().filter(|l| l["type"] == kind).count();
+    assert!(of("stats") >= 2, "{seen}");
+    if !lacks("memory-controller") {
+        assert!(lines.contains(&json!({"type": "oom", "id": "c"})), "{seen}");
+    }
+    assert_eq!(of("stats") + of("oom"), lines.len());
+    assert!(!seen.stderr.contains("error"), "{seen}");
+    let zero = place.run(&["events", "--interval", "0s", "c"]).fails();
+    zero.says("--interval");
+}
+
+/// Without resctrl on the host, as on most, the flags are refused before anything is changed.
+#[test]
+fn update_of_intel_rdt() {
+    let place = Place::new("rdt");
+    let c = place.started_sh("c", "exec sleep 300");
+    let wrong = place
+        .run(&["update", "--mem-bw-schema", "L3:0=f", "c"])
+        .fails();
+    wrong.says("--mem-bw-schema: `L3:0=f`, expected one line that starts with `MB:`");
+    if Path::new("/sys/fs/resctrl/schemata").exists() {
+        println!("NOT RUN HERE: this host has resctrl, and the test would change it");
+    } else {
+        let flags = ["--l3-cache-schema", "L3:0=f", "--mem-bw-schema", "MB:0=20"];
+        let update = [&["update"], &flags[..], &["c"]].concat();
+        place
+            .run(&update)
+            .fails()
+            .says("no resctrl file system is mounted");
+        let bundle = place.bundle("d", SLEEP, |c| {
+            c["linux"]["intelRdt"] = json!({"l3CacheSchema": "L3:0=f"});
+        });
+        let mut create = place.cmd(&["create", "--bundle"]);
+        let refused = run(create.arg(&bundle.dir).arg("d")).fails();
+        refused.says("linux.intelRdt: no resctrl file system is mounted on this host");
+        place.run(&["state", "d"]).fails().says("does not exist");
+    }
+    c.remove();
+}
+
 #[test]
 fn update_reaches_the_cgroup() {
     if lacks("memory-controller") || lacks("pids-controller") {

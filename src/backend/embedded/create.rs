@@ -71,6 +71,7 @@ pub fn create(
     };
     let setup = host::setup(record, spec, &namespaces, &options)?;
     let plan = Plan::new(typed, &record.bundle, &host::facts(record, &namespaces))?;
+    host::plan_intel_rdt(record, typed)?;
     let resources = typed.linux().as_ref().and_then(|l| l.resources().as_ref());
     record.cgroup.create(resources)?;
     let limits_later = record.cgroup.needs_process_first();

@@ -81,14 +81,11 @@ pub fn exec(
             Spawned { pid, pidfd }
         }
         Cloned::Child => {
-            // The cgroup's directory is the host's: `args` could name it by `/proc/self/fd/N`.
-            for fd in not_for_tenant {
-                let _ = nix::unistd::close(fd);
-            }
+            let _ = nix::unistd::close(our_end);
             exit_now(tenant.run())
         }
     };
-    match attend(&spawned, &ours, &setup) {
+    match attend(record, &spawned, &ours, &setup) {
         Ok(()) => Ok(Running {
             pid: spawned.pid.as_raw(),
             pidfd: spawned.pidfd,
@@ -101,6 +98,9 @@ pub fn exec(
 }
 
 /// Clones into the container's cgroup. Where its top takes no processes, beside init.
+///
+/// The cgroup's directory is closed on both sides: it is the host's, and `args` could name it by
+/// `/proc/self/fd/N`.
 fn clone_into(
     record: &Record,
     init: &ProcessId,
@@ -124,8 +124,11 @@ fn clone_into(
     .context("make process")
 }
 
-fn attend(spawned: &Spawned, channel: &End, setup: &Setup) -> anyhow::Result<()> {
+fn attend(record: &Record, spawned: &Spawned, channel: &End, setup: &Setup) -> anyhow::Result<()> {
     let pid = spawned.pid.as_raw();
+    if let Some(group) = &record.rdt {
+        group.join(pid).context("linux.intelRdt")?;
+    }
     channel.send(&Go::to(pid))?;
     match channel.await_report()? {
         Report::Ready => {}

@@ -18,6 +18,7 @@ use super::inside::has_host_hooks;
 use super::namespaces::Namespaces;
 use crate::backend::CreateOptions;
 use crate::process::Setup;
+use crate::rdt::{self, Group};
 use crate::rootfs::Facts;
 use crate::seccomp::Program;
 use crate::seccomp::notify::Listener;
@@ -138,14 +139,27 @@ pub fn attend(record: &Record, spec: &Spec, channel: &End, pid: Pid) -> anyhow::
     run_host_hooks(record, spec, channel, pid.as_raw())
 }
 
+/// Writes down the class of service before it is made: what fails or is killed in between is
+/// removed with the container.
+pub fn plan_intel_rdt(record: &mut Record, spec: &Spec) -> anyhow::Result<()> {
+    let linux = spec.linux().as_ref();
+    if let Some(rdt) = linux.and_then(|l| l.intel_rdt().as_ref()) {
+        let group = rdt::mount_point().and_then(|mount| Group::plan(&mount, &record.id, rdt));
+        record.rdt = Some(group.context("linux.intelRdt")?);
+    }
+    Ok(())
+}
+
 fn apply_intel_rdt(record: &Record, spec: &Spec, pid: Pid) -> anyhow::Result<()> {
     let linux = spec.linux().as_ref();
     let Some(rdt) = linux.and_then(|l| l.intel_rdt().as_ref()) else {
         return Ok(());
     };
-    libcontainer::process::intel_rdt::setup_intel_rdt(Some(&record.id), &pid, rdt)
-        .context("linux.intelRdt")?;
-    Ok(())
+    let group = record
+        .rdt
+        .as_ref()
+        .context("linux.intelRdt: no class is planned")?;
+    group.set_up(rdt, pid.as_raw()).context("linux.intelRdt")
 }
 
 /// Moves the devices named in `linux.netDevices` into the container's network namespace; they lose
