@@ -107,6 +107,19 @@ fn section(name: &str, command: &Command) -> String {
     if !rows.is_empty() {
         let _ = write!(out, "\n{rows}");
     }
+    if let Some(example) = command.get_after_help() {
+        let lines: Vec<_> = example
+            .to_string()
+            .lines()
+            .map(|l| l.trim().to_owned())
+            .collect();
+        let _ = write!(
+            out,
+            "\n{}\n\n```\n{}\n```\n",
+            lines[0],
+            lines[1..].join("\n")
+        );
+    }
     out
 }
 

@@ -8,6 +8,7 @@ pub mod completion;
 pub mod config;
 pub mod create;
 pub mod events;
+mod examples;
 pub mod exec;
 pub mod globals;
 mod help;
@@ -48,6 +49,7 @@ pub use usage::UsageError;
 
 use std::ffi::OsString;
 
+use clap::builder::StyledStr;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -132,8 +134,9 @@ pub enum Command {
 /// Why a command line leads to no command.
 #[derive(Debug)]
 pub enum Early {
-    /// A text was asked for, such as help: it goes to stdout, and the exit status is 0.
-    Print(String),
+    /// A text was asked for, such as help: it goes to stdout, and the exit status is 0. It is
+    /// plain, and styled for a terminal through [`StyledStr::ansi`].
+    Print(StyledStr),
     /// The arguments make no sense.
     Usage(UsageError),
 }
@@ -196,9 +199,9 @@ pub fn command() -> clap::Command {
 fn early(error: &clap::Error, line: &argv::Line) -> Early {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            Early::Print(error.render().to_string())
+            Early::Print(error.render())
         }
-        ErrorKind::DisplayVersion => Early::Print(version::text()),
+        ErrorKind::DisplayVersion => Early::Print(version::text().into()),
         _ => Early::Usage(UsageError::new(error, line)),
     }
 }

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use clap::ValueEnum;
+use clap::builder::styling::AnsiColor;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Metadata, Subscriber};
@@ -119,9 +120,23 @@ impl Logger {
                 return;
             }
         }
-        // A closed stderr leaves nobody to tell.
-        let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+        to_stderr(line, AnsiColor::Red);
     }
+}
+
+/// Writes a line to stderr, in colour where that is a terminal whose owner has nothing against it
+/// (NO_COLOR, TERM=dumb). One write: conmon reads once.
+fn to_stderr(line: &str, colour: AnsiColor) {
+    let stderr = io::stderr();
+    let text = match anstream::AutoStream::choice(&stderr) {
+        anstream::ColorChoice::Never => format!("{line}\n"),
+        _ => {
+            let style = colour.on_default();
+            format!("{style}{line}{style:#}\n")
+        }
+    };
+    // A closed stderr leaves nobody to tell.
+    let _ = stderr.lock().write_all(text.as_bytes());
 }
 
 fn prepare(settings: &Settings<'_>) -> Result<(Logger, Lines), LogError> {
@@ -203,9 +218,16 @@ impl<S: Subscriber> Layer<S> for Lines {
         let line = record(format, level, &parts.message, &now, &parts.fields);
         match out {
             Some(file) => append(file, &line),
-            // As above: a closed stderr leaves nobody to tell.
-            None => drop(io::stderr().write_all(line.as_bytes())),
+            None => to_stderr(line.trim_end(), colour_of(*event.metadata().level())),
         }
+    }
+}
+
+fn colour_of(level: tracing::Level) -> AnsiColor {
+    match level {
+        tracing::Level::ERROR => AnsiColor::Red,
+        tracing::Level::WARN => AnsiColor::Yellow,
+        _ => AnsiColor::BrightBlack,
     }
 }
 

@@ -60,7 +60,7 @@ fn seal(preserve_fds: u32) -> Result<(), sys::seal::SealError> {
 fn stopped(early: Early) -> ExitCode {
     match early {
         Early::Print(text) => {
-            println!("{}", text.trim_end());
+            anstream::println!("{}", text.ansi().to_string().trim_end());
             ExitCode::SUCCESS
         }
         Early::Usage(usage) => {

@@ -635,7 +635,7 @@ fn usage(line: &str) -> UsageError {
 
 fn printed(line: &str) -> String {
     match parse(line) {
-        Err(Early::Print(text)) => text,
+        Err(Early::Print(text)) => text.to_string(),
         other => panic!("{line}: {other:?}"),
     }
 }

@@ -3,7 +3,7 @@
 
 use clap::{Arg, ArgAction, Command, value_parser};
 
-use super::id;
+use super::{examples, id};
 
 /// First line of the help.
 pub const ABOUT: &str = "OCI runtime that runs each container where it belongs";
@@ -58,7 +58,7 @@ pub fn refine(command: Command) -> Command {
         .arg(version)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
-        .mut_subcommands(|sub| groups(with_help(rules(texts(sub)))))
+        .mut_subcommands(|sub| groups(with_example(with_help(rules(texts(sub))))))
 }
 
 /// Commands of commands: their texts are their own.
@@ -79,6 +79,13 @@ fn with_help(command: Command) -> Command {
         .action(ArgAction::Help)
         .help("print help");
     command.disable_help_flag(true).arg(help)
+}
+
+fn with_example(command: Command) -> Command {
+    match examples::of(command.get_name()) {
+        Some(lines) => command.after_help(examples::block(lines)),
+        None => command,
+    }
 }
 
 fn texts(command: Command) -> Command {

@@ -232,3 +232,20 @@ fn version_and_features() {
         );
     }
 }
+
+#[test]
+fn colour_is_for_terminals_and_who_wants_it() {
+    // This build, whichever runtime is under test.
+    let line = format!("{} state none", env!("CARGO_BIN_EXE_pxrun"));
+    let on_a_terminal = |env: &str| {
+        let output = run(&mut sh(&format!("{env} script -qec '{line}' /dev/null")));
+        output.stdout
+    };
+    let text = "container does not exist";
+    let plain = run(&mut sh(&line));
+    assert_eq!(plain.stderr.trim_end(), text);
+    assert!(on_a_terminal("TERM=xterm").contains(&format!("\x1b[31m{text}\x1b[0m")));
+    for env in ["TERM=xterm NO_COLOR=1", "TERM=dumb"] {
+        assert_eq!(on_a_terminal(env).trim_end(), text, "{env}");
+    }
+}
