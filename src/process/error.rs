@@ -157,7 +157,7 @@ pub enum ProcessError {
     #[error("exec: {0:?}")]
     NotExecutable(String, #[source] Reason),
     /// execve(2) itself.
-    #[error("exec {0}")]
+    #[error("exec: {0:?}")]
     Exec(String, #[source] Reason),
     /// The filter.
     #[error("seccomp")]

@@ -23,7 +23,7 @@ fn what_cannot_be_executed_says_so_in_the_words_of_runc() {
         ),
         (
             json!(["/bin/garbage"]),
-            "exec /bin/garbage: exec format error",
+            r#"exec: "/bin/garbage": exec format error"#,
         ),
         (json!([]), "args must not be empty"),
     ] {
