@@ -93,3 +93,35 @@ fn flag_then_variable_then_default() {
     assert_eq!(Source::choose(None, Some(OsStr::new(""))), Source::Default);
     assert_eq!(Source::choose(None, None).path(), Path::new(DEFAULT_PATH));
 }
+
+#[test]
+fn what_the_docs_show_is_right() {
+    let example = include_str!("../../docs/config.example.toml");
+    let config = Config::parse(Path::new("config.example.toml"), example).unwrap();
+    assert_eq!(config.rule.len(), 3);
+    let routing = include_str!("../../docs/routing.md");
+    let blocks: Vec<&str> = routing
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    assert_eq!(blocks.len(), 1);
+    let fleet = Config::parse(Path::new("routing.md"), blocks[0]).unwrap();
+    assert_eq!(fleet.rule[0].backend, "proxmox");
+}
+
+/// Every key that is commented out in the example is right as well.
+#[test]
+fn commented_keys_of_the_example_are_keys() {
+    let example = include_str!("../../docs/config.example.toml");
+    let is_key = |line: &str| {
+        let rest = line.strip_prefix('#').unwrap_or_default();
+        rest.starts_with(|c: char| c.is_ascii_lowercase()) && rest.contains(" = ")
+    };
+    let lines = example.lines().map(|line| match is_key(line) {
+        true => line.trim_start_matches('#'),
+        false => line,
+    });
+    let all: Vec<&str> = lines.collect();
+    Config::parse(Path::new("config.example.toml"), &all.join("\n")).unwrap();
+}
