@@ -61,6 +61,8 @@ test: build ## install what the tests need and run them all on the embedded back
 	hack/test embedded
 
 test-all: test ## the same suites on every backend that this version has
+	hack/test runc --short
+	hack/test crun --short
 
 bench: release ## compare with runc and crun, write the table into README.md (some minutes)
 	hack/test-deps
