@@ -86,3 +86,47 @@ fn cve_2022_47952_no_set_user_id() {
         }
     }
 }
+
+/// What waits for `start` is the user's already: ids, capabilities, groups; and nobody of the
+/// container may look into it (CVE-2016-9962). By hand: this process is open to its owner.
+#[test]
+fn the_waiting_init_has_only_the_users_rights() {
+    let trap = Trap::new("rights");
+    let bundle = trap.bundle("c", &["sleep", "300"], |config| {
+        config["process"]["user"] = json!({"uid": 1000, "gid": 1000, "additionalGids": [2000]});
+        let asked = json!(["CAP_KILL"]);
+        config["process"]["capabilities"] =
+            json!({"bounding": asked, "effective": asked, "permitted": asked});
+    });
+    let c = trap.place.create_in("c", &bundle);
+    let look = run(cmd("cat").arg(format!("/proc/{}/status", c.pid))).ok();
+    for (set, bits) in [
+        ("CapEff:", 1 << 5),
+        ("CapPrm:", 1 << 5),
+        ("CapBnd:", 1 << 5),
+    ] {
+        assert_eq!(status_line(&look, set), bits, "{set} {look}");
+    }
+    for set in ["CapInh:", "CapAmb:"] {
+        assert_eq!(status_line(&look, set), 0, "{set} {look}");
+    }
+    for line in [
+        "Uid:\t1000\t1000\t1000\t1000",
+        "Gid:\t1000\t1000\t1000\t1000",
+        "Groups:\t2000",
+    ] {
+        assert!(look.stdout.contains(line), "{line} in {look}");
+    }
+    // proc_pid_fd(5): the directory of what isn't dumpable belongs to root, whoever runs it.
+    let owner = |pid: &str| {
+        fs::metadata(format!("/proc/{pid}/fd"))
+            .expect("stat it")
+            .uid()
+    };
+    assert_eq!(owner(&c.pid.to_string()), 0);
+    c.start();
+    wait_until("the user's program runs", || {
+        owner(&c.pid.to_string()) == 1000
+    });
+    c.remove();
+}
