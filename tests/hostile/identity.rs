@@ -130,3 +130,52 @@ fn the_waiting_init_has_only_the_users_rights() {
     });
     c.remove();
 }
+
+/// Without root at all: refused with what is missing, and as root of a user namespace, which is what
+/// rootless podman calls the runtime in, it runs.
+#[test]
+fn an_ordinary_user_needs_a_user_namespace() {
+    let trap = Trap::new("rootless");
+    let (copy, root) = (
+        trap.place.dir.join("pxrun-rootless"),
+        trap.place.dir.join("theirs"),
+    );
+    image::copy_program(&runtime(), &copy);
+    fs::create_dir(&root).expect("make a root for them");
+    std::os::unix::fs::chown(&root, Some(65534), Some(65534)).expect("give it to them");
+    let bundle = trap.bundle("c", &["id", "-u"], |config| {
+        let mine = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+        config["linux"]["uidMappings"] = mine.clone();
+        config["linux"]["gidMappings"] = mine;
+        config["linux"]["namespaces"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"type": "user"}));
+        config["linux"].as_object_mut().unwrap().remove("resources");
+        config["linux"]
+            .as_object_mut()
+            .unwrap()
+            .remove("cgroupsPath");
+        config["mounts"]
+            .as_array_mut()
+            .unwrap()
+            .retain(|m| m["type"] != "devpts");
+    });
+    let as_nobody = |around: &[&str]| {
+        let mut command = cmd("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+        command.args(around).arg(&copy).arg("--root").arg(&root);
+        command.args(["--cgroup-manager", "disabled", "run", "--bundle"]);
+        run(command.arg(&bundle.dir).arg("c"))
+    };
+    let refused = as_nobody(&[]).fails().says("CAP_SYS_ADMIN is missing");
+    assert_eq!(refused.stderr.trim().lines().count(), 1, "{refused}");
+    let ran = as_nobody(&["unshare", "--map-root-user", "--mount"]).ok();
+    assert_eq!(ran.out(), "0");
+    let left = fs::read_dir(&root).expect("list it").flatten();
+    let left: Vec<_> = left
+        .map(|e| e.file_name())
+        .filter(|n| n != "@filters")
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}

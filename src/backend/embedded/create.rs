@@ -62,6 +62,7 @@ pub fn create(
     spec: &Validated,
     options: CreateOptions,
 ) -> anyhow::Result<Built> {
+    check_rights()?;
     let typed = spec.spec();
     let mut namespaces = Namespaces::open(typed)?;
     let mapping = UserNamespaceConfig::new(typed).context("linux.uidMappings")?;
@@ -136,6 +137,18 @@ pub fn create(
             mapping,
             setup,
         },
+    )
+}
+
+/// Mounts are made ready on this side, so the user namespace of a container without root has to be
+/// there before: rootless podman and `unshare --map-root-user --mount` make one.
+fn check_rights() -> anyhow::Result<()> {
+    use caps::{CapSet, Capability, has_cap};
+    if has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(true) {
+        return Ok(());
+    }
+    anyhow::bail!(
+        "CAP_SYS_ADMIN is missing: run as root, or as root of a user namespace with its own mount namespace"
     )
 }
 
