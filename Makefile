@@ -21,7 +21,7 @@ FUZZ_SECONDS ?= 60
 # The suites drive this binary.
 export PXRUN_BIN ?= $(CURDIR)/$(FAST)
 
-.PHONY: help run build release install uninstall deb test-deb lint test test-all bench bench-short coverage leaks leaks-short load load-short fuzz deny sanitize reproducible docs clean
+.PHONY: help run build release install uninstall deb test-deb picture dist lint test test-all bench bench-short coverage leaks leaks-short load load-short fuzz deny sanitize reproducible docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -48,6 +48,12 @@ deb: release ## make the Debian package, in target/deb
 
 test-deb: build ## install and purge the package in Debian 12 and 13 roots (makes them once: minutes)
 	hack/test-deb "$$(hack/deb $(FAST) target/deb-test)"
+
+picture: build ## draw the README's picture from what podman prints
+	cargo test --quiet --test docs picture -- --ignored
+
+dist: ## what a release consists of, in target/dist
+	hack/dist
 
 lint: ## formatting and clippy, as CI wants them
 	hack/deps

@@ -17,6 +17,7 @@ mod common;
 /// How the documents are read and their commands typed.
 mod docs {
     pub mod fences;
+    pub mod picture;
     pub mod session;
 }
 
@@ -94,4 +95,18 @@ fn links_lead_somewhere() {
         }
     }
     assert!(dead.is_empty(), "dead links:\n{}", dead.join("\n"));
+}
+
+/// Draws docs/picture.svg from what the commands of docs/picture.md print; `make picture` calls it.
+#[test]
+#[ignore = "writes into the repository"]
+fn picture() {
+    let blocks = read(&root().join("docs/picture.md"));
+    let session = Session::new();
+    let faults = session.type_all(&blocks.iter().collect::<Vec<_>>());
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    let commands = blocks.iter().flat_map(|b| &b.commands);
+    let typed = commands.map(|c| (c.text.clone(), session.printed(c).expect("it was typed").0));
+    let svg = docs::picture::draw(&typed.collect::<Vec<_>>());
+    std::fs::write(root().join("docs/picture.svg"), svg).expect("write the picture");
 }

@@ -125,3 +125,17 @@ fn commented_keys_of_the_example_are_keys() {
     let all: Vec<&str> = lines.collect();
     Config::parse(Path::new("config.example.toml"), &all.join("\n")).unwrap();
 }
+
+/// The package's own file says nothing, and what it offers can be used.
+#[test]
+fn the_packaged_file_is_all_comments_that_parse() {
+    let packaged = include_str!("../../contrib/config.toml");
+    let path = Path::new("contrib/config.toml");
+    let config = Config::parse(path, packaged).unwrap();
+    assert!(config.rule.is_empty() && config.default.backend.is_none());
+    let (_, offered) = packaged.split_once("\n\n").unwrap();
+    let offered = offered.replace("\n# ", "\n").replacen("# ", "", 1);
+    let config = Config::parse(path, &offered).unwrap();
+    assert_eq!(config.default.backend.as_deref(), Some("embedded"));
+    assert_eq!(config.rule.len(), 1);
+}

@@ -2,7 +2,7 @@
 //! pxrun in /usr/local/bin, the images that the documents name already pulled.
 //! It must not change the machine: its directories are covered in a mount namespace of its own.
 
-use crate::common::command::run;
+use crate::common::command::{Output, run};
 use crate::common::sandbox::Sandbox;
 use crate::common::{image, runtime};
 
@@ -67,7 +67,18 @@ impl Session {
                 .iter()
                 .flat_map(|b| b.commands.iter().map(|c| (&b.kind, c)))
         };
-        let typed: String = commands().map(|(_, c)| script(c)).collect();
+        let session = self.run(commands().map(|(_, c)| script(c)).collect());
+        let judged = commands().filter_map(|(kind, command)| {
+            let line = command.line;
+            let Some((printed, status)) = self.printed(command) else {
+                return Some(format!("{line}: not typed: {session}"));
+            };
+            fault(kind, command, &printed, &status).map(|fault| format!("{line}: {fault}"))
+        });
+        judged.collect()
+    }
+
+    fn run(&self, typed: String) -> Output {
         self.sandbox.write("typed", &typed);
         self.sandbox.mkdir("out");
         let prelude = self.sandbox.write("prelude", PRELUDE);
@@ -75,20 +86,15 @@ impl Session {
         shell
             .args(["--mount", "--propagation", "private", "bash"])
             .arg(prelude);
-        let output = run(shell.arg(&self.sandbox.dir).arg(IMAGES.join(" ")));
-        let judged = commands().filter_map(|(kind, command)| {
-            let line = command.line;
-            let read = |name: String| std::fs::read_to_string(self.sandbox.path(name)).ok();
-            let (Some(printed), Some(status)) = (
-                read(format!("out/{line}")),
-                read(format!("out/{line}.status")),
-            ) else {
-                return Some(format!("{line}: not typed: {output}"));
-            };
-            fault(kind, command, printed.trim_end(), status.trim())
-                .map(|fault| format!("{line}: {fault}"))
-        });
-        judged.collect()
+        run(shell.arg(&self.sandbox.dir).arg(IMAGES.join(" ")))
+    }
+
+    /// What a command printed, and its exit status.
+    pub fn printed(&self, command: &Command) -> Option<(String, String)> {
+        let read = |name: String| std::fs::read_to_string(self.sandbox.path(name)).ok();
+        let printed = read(format!("out/{}", command.line))?;
+        let status = read(format!("out/{}.status", command.line))?;
+        Some((printed.trim_end().to_owned(), status.trim().to_owned()))
     }
 }
 
