@@ -1,9 +1,12 @@
 //! What `hack/fuzz` feeds with bytes: every reader of what callers, images and old records say. A
 //! target fails when the reader panics, overflows, or breaks what its callers rely on. Nothing here
-//! may change the host.
+//! may change the host but below a temporary directory of its own.
 
+mod archives;
 mod document;
 mod edits;
+
+pub use archives::{archive, unpack};
 
 use std::path::Path;
 
