@@ -2,6 +2,15 @@
 
 use crate::*;
 
+/// Writes to a file that is there: what isn't a cgroup must not become one.
+fn join(dir: &Path, pid: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .open(dir.join("cgroup.procs"))?;
+    file.write_all(pid.as_bytes())
+}
+
 /// Moves all processes of the container elsewhere and removes its cgroups.
 fn take_cgroups(place: &Place, id: &str) {
     let part = format!("{}/{id}", place.cgroup);
@@ -10,12 +19,11 @@ fn take_cgroups(place: &Place, id: &str) {
     dirs.sort();
     for dir in dirs.iter().rev() {
         let pids = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
-        let up = dir
-            .parent()
-            .expect("below a hierarchy")
-            .join("cgroup.procs");
         for pid in pids.lines() {
-            let _ = fs::write(&up, pid);
+            // On version 2 a cgroup that hands controllers down takes no process, but the root does.
+            let mut up = dir.ancestors().skip(1);
+            let moved = up.any(|dir| join(dir, pid).is_ok());
+            assert!(moved, "move {pid} out of {}", dir.display());
         }
         fs::remove_dir(dir).unwrap_or_else(|e| panic!("remove {}: {e}", dir.display()));
     }
