@@ -4,6 +4,7 @@
 pub mod delegate;
 pub mod embedded;
 pub mod linux;
+pub mod lxc;
 pub mod proxmox;
 mod settings;
 
@@ -153,6 +154,7 @@ pub trait Backend {
 pub fn by_name(name: &str) -> anyhow::Result<&'static dyn Backend> {
     match name {
         embedded::NAME => Ok(&embedded::Embedded),
+        lxc::NAME => Ok(&lxc::Lxc),
         other if is_delegate(other) => Ok(&delegate::Delegate),
         other => anyhow::bail!("backend `{other}` is unknown to this version"),
     }

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 pub use apply::{WARNED, Warning, weight};
 pub use error::CgroupError;
 pub use host::{CGROUP_ROOT, Host, Mount, Setup, clean};
-pub use join::{Gate, SubCgroup};
+pub use join::{Gate, SubCgroup, pass};
 pub use oom::{OomWatch, Wake};
 pub use stats::{Event, Stats};
 pub use systemd::Scope;

@@ -7,13 +7,17 @@ use pxrun::cli::{Cli, Early};
 use pxrun::error::{EXIT, Failure};
 use pxrun::logging::{self, Logger, Settings};
 use pxrun::process::listen_fds;
-use pxrun::{command, config, sys};
+use pxrun::{backend, command, config, sys};
 
 fn main() -> ExitCode {
     if sys::seal::is_set_id() {
         // Nothing here is made for it: every path and variable is the caller's.
         eprintln!("pxrun must not be a set-user-ID or set-group-ID program");
         return ExitCode::from(EXIT);
+    }
+    let args: Vec<_> = std::env::args_os().collect();
+    if let Some(code) = backend::lxc::program(&args) {
+        return ExitCode::from(u8::try_from(code).unwrap_or(EXIT));
     }
     let cli = match Cli::parse_from_args(std::env::args_os()) {
         Ok(cli) => cli,

@@ -11,6 +11,7 @@ mod console;
 mod copyup;
 mod devices;
 mod error;
+mod hatch;
 mod idmap;
 mod kernel;
 mod newfs;
@@ -24,6 +25,7 @@ mod seal;
 mod view;
 
 pub use error::RootfsError;
+pub use hatch::{Hatch, Late, PROGRAM, SOCKET};
 pub use plan::{Facts, Plan, WARNED};
 pub use prepare::Prepared;
 pub use view::OwnNamespace;

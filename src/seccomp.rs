@@ -58,7 +58,7 @@ pub enum SeccompError {
 }
 
 /// A filter in the kernel's own form.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Program {
     /// Instructions of classic BPF, native byte order.
     bpf: Vec<u8>,

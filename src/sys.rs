@@ -3,12 +3,15 @@
 
 pub mod bpf;
 pub mod clone;
+pub mod connector;
 pub mod fd;
 pub mod files;
 #[cfg(test)]
 pub mod forked;
 pub mod kill;
+pub mod memory;
 pub mod mounts;
+pub mod pidfd;
 pub mod process;
 pub mod seal;
 pub mod seccomp;

@@ -8,6 +8,7 @@ pub mod host;
 pub mod inside;
 pub mod namespaces;
 pub mod spawn;
+pub mod stand_in;
 pub mod waiting;
 
 use std::os::fd::{AsFd, AsRawFd};

@@ -12,7 +12,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use super::{delegate, embedded};
+use super::{delegate, embedded, lxc};
 
 /// All tables `[backend.NAME]`.
 #[derive(Debug, Clone, Default)]
@@ -46,7 +46,7 @@ impl<'de> Visitor<'de> for Tables {
         let mut settings = Settings::default();
         while let Some(Name(name)) = tables.next_key()? {
             match name.as_str() {
-                embedded::NAME => {
+                embedded::NAME | lxc::NAME => {
                     tables.next_value::<Nothing>()?;
                 }
                 _ => {

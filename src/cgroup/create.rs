@@ -27,6 +27,28 @@ impl Cgroup {
         self.make_dirs(resources)
     }
 
+    /// For another one who makes the directories and wants none of them there: takes away what is
+    /// left over and unused.
+    ///
+    /// # Errors
+    /// Something runs in one of them.
+    pub fn make_way(&self) -> Result<()> {
+        for hierarchy in &self.hierarchies {
+            if hierarchy.dir.exists() {
+                self.check_unused(hierarchy)?;
+            }
+        }
+        self.remove()
+    }
+
+    /// Takes over directories that another one has made for a process that is in them already.
+    pub fn take_over(&self, resources: Option<&LinuxResources>) -> Result<()> {
+        let mut made = Vec::new();
+        self.hierarchies
+            .iter()
+            .try_for_each(|hierarchy| self.fit(hierarchy, resources, &mut made).map(drop))
+    }
+
     pub(super) fn make_dirs(&self, resources: Option<&LinuxResources>) -> Result<()> {
         let mut made = Vec::new();
         let result = self
@@ -67,18 +89,30 @@ impl Cgroup {
         resources: Option<&LinuxResources>,
         made: &mut Vec<PathBuf>,
     ) -> Result<()> {
-        let fresh = match make_path(&hierarchy.dir, &hierarchy.mount, made) {
-            Ok(fresh) => fresh,
-            // No rights and no wish for a certain place: the container runs in its caller's.
-            Err(error) if self.rootless && !self.explicit && error.is_permission() => {
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        };
+        let fresh = self.fit(hierarchy, resources, made)?;
         // systemd's directory is there, with the process that it was made for.
         if !fresh && self.systemd.is_none() {
             self.check_unused(hierarchy)?;
         }
+        Ok(())
+    }
+
+    /// Makes the directory if it is missing, and fits it for limits and processes; false if it was
+    /// there.
+    fn fit(
+        &self,
+        hierarchy: &Hierarchy,
+        resources: Option<&LinuxResources>,
+        made: &mut Vec<PathBuf>,
+    ) -> Result<bool> {
+        let fresh = match make_path(&hierarchy.dir, &hierarchy.mount, made) {
+            Ok(fresh) => fresh,
+            // No rights and no wish for a certain place: the container runs in its caller's.
+            Err(error) if self.rootless && !self.explicit && error.is_permission() => {
+                return Ok(true);
+            }
+            Err(error) => return Err(error),
+        };
         if hierarchy.unified && self.setup == Setup::Unified {
             enable_controllers(hierarchy)?;
             check_type(&hierarchy.dir, resources)?;
@@ -86,7 +120,7 @@ impl Cgroup {
         if hierarchy.controllers.iter().any(|c| c == "cpuset") {
             fill_cpuset(hierarchy, resources)?;
         }
-        Ok(())
+        Ok(fresh)
     }
 
     fn check_unused(&self, hierarchy: &Hierarchy) -> Result<()> {

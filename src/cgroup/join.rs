@@ -95,6 +95,12 @@ pub struct Gate {
 }
 
 impl Gate {
+    /// The doors themselves, to be handed to another process: see [`pass`].
+    #[must_use]
+    pub fn into_files(self) -> Vec<File> {
+        self.doors.into_iter().map(|(_, door)| door).collect()
+    }
+
     /// Moves the calling process, which must have one thread, through all doors.
     pub fn enter(self) -> Result<()> {
         for (path, mut door) in self.doors {
@@ -106,6 +112,11 @@ impl Gate {
         }
         Ok(())
     }
+}
+
+/// Moves the calling process through doors that it was handed; true if all let it through.
+pub fn pass(doors: &[File]) -> bool {
+    doors.iter().all(|mut door| door.write_all(b"0").is_ok())
 }
 
 impl Cgroup {
@@ -178,6 +189,67 @@ impl Cgroup {
             Some(dir) => open_dir(dir).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Doors back to where this process is now, in the container's hierarchies.
+    pub fn gate_back(&self) -> Result<Gate> {
+        let host = super::Host::read()?;
+        let mut doors = Vec::new();
+        for hierarchy in &self.hierarchies {
+            let Some(mount) = host.mounts.iter().find(|m| m.point == hierarchy.mount) else {
+                continue;
+            };
+            let path = mount.point.join(host.own_path(mount)?).join("cgroup.procs");
+            match file::open_for_write(&path) {
+                Ok(door) => doors.push((path, door)),
+                Err(source) => return Err(CgroupError::Open { path, source }),
+            }
+        }
+        Ok(Gate { doors })
+    }
+
+    /// Whether process `pid` is in the container's directory of every hierarchy.
+    pub fn holds(&self, pid: i32) -> Result<bool> {
+        for hierarchy in &self.hierarchies {
+            if !super::pids::pids_in(&hierarchy.dir, true)?.contains(&pid) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The container's directory below the mount point, if it is the same in every hierarchy.
+    pub fn common_path(&self) -> Option<PathBuf> {
+        let below = |h: &Hierarchy| h.dir.strip_prefix(&h.mount).map(Path::to_owned).ok();
+        let first = below(self.hierarchies.first()?)?;
+        let same = self
+            .hierarchies
+            .iter()
+            .all(|hierarchy| below(hierarchy).as_ref() == Some(&first));
+        same.then_some(first)
+    }
+
+    /// As [`Cgroup::common_path`], but below the cgroup that this process is in, in each hierarchy.
+    pub fn common_path_from_here(&self) -> Result<Option<PathBuf>> {
+        let host = super::Host::read()?;
+        let mut common = None;
+        for hierarchy in &self.hierarchies {
+            let mount = host.mounts.iter().find(|m| m.point == hierarchy.mount);
+            let Some(mount) = mount else { return Ok(None) };
+            let own = mount.point.join(host.own_path(mount)?);
+            let Ok(below) = hierarchy.dir.strip_prefix(&own) else {
+                return Ok(None);
+            };
+            if *common.get_or_insert_with(|| below.to_owned()) != below {
+                return Ok(None);
+            }
+        }
+        Ok(common)
+    }
+
+    /// Leaves the unit to nobody: the directories are made by hand, at the same paths.
+    pub fn without_systemd(&mut self) {
+        self.systemd = None;
     }
 
     fn join_below(&self, pid: i32, sub: &SubCgroup) -> Result<()> {

@@ -7,7 +7,7 @@ use super::procfs::write_self;
 use super::{ProcessError, Reason};
 
 /// Which security modules the host's kernel has turned on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Lsm {
     /// AppArmor.
     pub apparmor: bool,

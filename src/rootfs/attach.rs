@@ -82,7 +82,13 @@ impl Prepared {
         for mount in std::mem::take(&mut self.mounts) {
             let PreparedMount { plan, source } = &mount;
             let made = match source {
-                Source::Tree { fd, is_dir } => self.attach_tree(plan, fd.as_fd(), *is_dir),
+                Source::Tree { fd, is_dir } => {
+                    // Cloned once more where the kernel can (Linux 6.15), so that mountinfo keeps
+                    // the order of the configuration.
+                    let fresh = kernel::clone_fd(fd.as_fd(), Scope::Tree).ok();
+                    let tree = fresh.as_ref().map_or(fd.as_fd(), AsFd::as_fd);
+                    self.attach_tree(plan, tree, *is_dir)
+                }
                 Source::Place { fd, is_dir } => self
                     .clone_place(plan, fd.as_fd())
                     .and_then(|tree| self.attach_tree(plan, tree.as_fd(), *is_dir)),

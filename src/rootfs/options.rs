@@ -8,7 +8,7 @@ use nix::mount::MsFlags;
 pub const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
 
 /// Whether an option concerns one mount or also the mounts below it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Scope {
     /// The mount itself.
     Top,

@@ -1,7 +1,7 @@
 //! Makes the container's root the root of the process: pivot_root(2), or the ways without it.
 //! It must not change anything inside the container's root.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -27,27 +27,27 @@ impl Prepared {
         } else if no_pivot {
             self.move_root(&at)
         } else {
-            self.pivot_root()
-                .map_err(RootfsError::sys(&at, "pivot to the root"))
+            pivot_to(self.root.as_fd()).map_err(RootfsError::sys(&at, "pivot to the root"))
         };
         done?;
         chdir("/").map_err(RootfsError::sys(&at, "change to the new root"))
     }
 
+    /// Makes the root this process's alone and ends in its `/`: for a helper, where another one
+    /// pivots.
+    ///
+    /// # Errors
+    /// [`RootfsError`] at `root.path`.
+    pub fn step_in(&self) -> Result<(), RootfsError> {
+        self.chroot().map_err(RootfsError::sys(
+            format_args!("root.path `{}`", self.root_path.display()),
+            "change the root",
+        ))
+    }
+
     fn chroot(&self) -> Result<(), Errno> {
         fchdir(self.root.as_raw_fd())?;
         chroot(".")
-    }
-
-    /// The old root ends up stacked on the new one, see pivot_root(2), `pivot_root(".", ".")`.
-    fn pivot_root(&self) -> Result<(), Errno> {
-        let old = kernel::open_path(Path::new("/"), libc::O_DIRECTORY)?;
-        fchdir(self.root.as_raw_fd())?;
-        pivot_root(".", ".")?;
-        fchdir(old.as_raw_fd())?;
-        // What is unmounted here must stay mounted for the host.
-        set_here(MsFlags::MS_SLAVE | MsFlags::MS_REC)?;
-        umount2(".", MntFlags::MNT_DETACH)
     }
 
     /// Moving the root leaves the host's mounts reachable by those who know how, so at least no
@@ -60,6 +60,17 @@ impl Prepared {
             .and_then(|()| chroot("."))
             .map_err(RootfsError::sys(at, "move the root"))
     }
+}
+
+/// The old root ends up stacked on the new one, see pivot_root(2), `pivot_root(".", ".")`.
+pub(super) fn pivot_to(root: BorrowedFd<'_>) -> Result<(), Errno> {
+    let old = kernel::open_path(Path::new("/"), libc::O_DIRECTORY)?;
+    fchdir(root.as_raw_fd())?;
+    pivot_root(".", ".")?;
+    fchdir(old.as_raw_fd())?;
+    // What is unmounted here must stay mounted for the host.
+    set_here(MsFlags::MS_SLAVE | MsFlags::MS_REC)?;
+    umount2(".", MntFlags::MNT_DETACH)
 }
 
 fn set_here(flags: MsFlags) -> Result<(), Errno> {

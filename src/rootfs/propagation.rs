@@ -12,6 +12,15 @@ pub struct RootPropagation {
     scope: Scope,
 }
 
+impl Default for RootPropagation {
+    fn default() -> Self {
+        Self {
+            flag: MsFlags::MS_SLAVE,
+            scope: Scope::Tree,
+        }
+    }
+}
+
 impl RootPropagation {
     /// The words of the runtime specification with and without `r`; empty means the default.
     pub fn parse(word: &str) -> Option<Self> {

@@ -2,7 +2,7 @@
 //! It must not answer notifications: that is the agent's work.
 
 use std::io::{IoSlice, Write};
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -41,6 +41,24 @@ impl Listener {
                 source: error.into(),
             }),
         }
+    }
+
+    /// A connection that was made by another process; `name` is for messages.
+    #[must_use]
+    pub fn connected(socket: UnixStream, name: String) -> Self {
+        Self { socket, path: name }
+    }
+
+    /// The connection, to be handed to another process.
+    #[must_use]
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Its name for messages.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.path
     }
 
     fn send(&self, fd: RawFd, payload: &[u8]) -> Result<(), Errno> {

@@ -26,6 +26,13 @@ pub struct Lock {
     _file: File,
 }
 
+impl From<Lock> for std::os::fd::OwnedFd {
+    /// The lock as a descriptor: it is held by whoever holds a copy.
+    fn from(lock: Lock) -> Self {
+        lock._file.into()
+    }
+}
+
 fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StateError {
     let path = path.to_owned();
     move |source| StateError::Io { what, path, source }

@@ -27,6 +27,8 @@ pub struct ProcessId {
 pub struct ProcStat {
     /// `R`, `S`, `D`, `T`, `Z`, `X` …
     pub state: char,
+    /// Field 4.
+    pub parent: i32,
     /// Field 22.
     pub start_time: u64,
 }
@@ -46,8 +48,13 @@ impl ProcStat {
         let rest = std::str::from_utf8(stat.get(end + 1..)?).ok()?;
         let mut fields = rest.split_ascii_whitespace();
         let state = fields.next()?.chars().next()?;
-        let start_time = fields.nth(18)?.parse().ok()?;
-        Some(ProcStat { state, start_time })
+        let parent = fields.next()?.parse().ok()?;
+        let start_time = fields.nth(17)?.parse().ok()?;
+        Some(ProcStat {
+            state,
+            parent,
+            start_time,
+        })
     }
 
     /// A zombie has ended: only its parent's wait is missing.
@@ -93,6 +100,7 @@ mod tests {
             stat,
             Some(ProcStat {
                 state: 'S',
+                parent: 4,
                 start_time: 4711
             })
         );

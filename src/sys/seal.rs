@@ -17,6 +17,32 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::libc;
 use nix::sys::memfd::{MemFdCreateFlag, memfd_create};
 
+/// Tells the program that is executed again by which path it can be found.
+const PATH_VARIABLE: &str = "PXRUN_EXECUTABLE";
+
+/// Where this very program lies on the host: for others that shall execute it.
+///
+/// A detached mount has no path, so the one who sealed it says where it was; believed only if the
+/// file there is the one that runs.
+///
+/// # Errors
+/// ENOENT when the program runs from a copy in memory, or the file was replaced meanwhile.
+pub fn own_path() -> std::io::Result<std::path::PathBuf> {
+    use std::os::unix::fs::MetadataExt;
+    let path = match std::env::var_os(PATH_VARIABLE) {
+        Some(path) => path.into(),
+        None => std::fs::read_link("/proc/self/exe")?,
+    };
+    let (own, there) = (
+        std::fs::metadata("/proc/self/exe")?,
+        std::fs::metadata(&path)?,
+    );
+    match (own.dev(), own.ino()) == (there.dev(), there.ino()) {
+        true => Ok(path),
+        false => Err(std::io::ErrorKind::NotFound.into()),
+    }
+}
+
 /// Why the binary could not be put out of reach.
 #[derive(Debug, thiserror::Error)]
 #[error("seal own executable: {what}")]
@@ -146,8 +172,12 @@ fn execute(exe: &OwnedFd) -> SealError {
             .collect()
     };
     let argv = strings(std::env::args_os().map(OsStringExt::into_vec).collect());
+    let path = std::fs::read_link("/proc/self/exe").unwrap_or_default();
+    let own = (PATH_VARIABLE.into(), path.into_os_string());
     let envp = strings(
         std::env::vars_os()
+            .filter(|(key, _)| key != PATH_VARIABLE)
+            .chain([own])
             .map(|(key, value)| [key.into_vec(), value.into_vec()].join(&b'='))
             .collect(),
     );

@@ -50,7 +50,7 @@ fn exec_detached_with_process_and_pid_file() {
     let ns = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/pid")).unwrap();
     assert_eq!(
         ns(pid),
-        ns(c.pid),
+        ns(c.init()),
         "the pid is the process in the container"
     );
     assert_eq!(streams.stdout.text(), "hi from /home/user as 1000:1000\n");

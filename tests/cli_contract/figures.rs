@@ -70,7 +70,10 @@ fn ps_gives_host_pids() {
             == 2
     });
     let pids = place.run(&["ps", "--format", "json", "c"]).ok().json();
-    assert!(pids.as_array().unwrap().contains(&json!(c.pid)), "{pids}");
+    assert!(
+        pids.as_array().unwrap().contains(&json!(c.init())),
+        "{pids}"
+    );
     let table = place.run(&["ps", "--format", "table", "c"]).ok().stdout;
     assert!(table.starts_with("UID"), "{table}");
     assert_eq!(table.lines().count(), 3, "{table}");

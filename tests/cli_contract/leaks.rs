@@ -166,7 +166,7 @@ fn hostile_rootfs(place: &Place) -> std::path::PathBuf {
 fn the_waiting_init_is_no_way_to_the_hosts_binary() {
     let place = Place::new("initexe");
     let c = place.create("c", SLEEP, nothing);
-    let exe = format!("/proc/{}/exe", c.pid);
+    let exe = format!("/proc/{}/exe", c.init());
     let writable = fs::OpenOptions::new().append(true).open(&exe);
     let same = fs::metadata(&exe).unwrap();
     let host = fs::metadata(runtime()).unwrap();

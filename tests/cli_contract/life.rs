@@ -97,7 +97,7 @@ fn the_pid_is_the_same_process_from_create_to_end() {
     let before = born(c.pid);
     c.start();
     wait_until("sleep", || {
-        fs::read_to_string(format!("/proc/{}/comm", c.pid)).unwrap() == "sleep\n"
+        fs::read_to_string(format!("/proc/{}/comm", c.init())).unwrap() == "sleep\n"
     });
     assert_eq!(born(c.pid), before);
     assert_eq!(place.state("c")["pid"], c.pid);
@@ -110,7 +110,11 @@ fn the_pid_is_the_same_process_from_create_to_end() {
 fn namespaces_and_cgroup_are_final_after_create() {
     let place = Place::new("final");
     let c = place.create("c", SLEEP, nothing);
-    let ns = |name: &str| fs::read_link(format!("/proc/{}/ns/{name}", c.pid)).unwrap();
+    let init = c.init();
+    let ns = |name: &str| {
+        let pid = if name == "pid" { init } else { c.pid };
+        fs::read_link(format!("/proc/{pid}/ns/{name}")).unwrap()
+    };
     let own = |name: &str| fs::read_link(format!("/proc/self/ns/{name}")).unwrap();
     let kinds = ["net", "pid", "ipc", "uts", "mnt"];
     let before = kinds.map(ns);
@@ -121,7 +125,7 @@ fn namespaces_and_cgroup_are_final_after_create() {
     assert!(groups.contains(&format!("{}/c", place.cgroup)), "{groups}");
     c.start();
     wait_until("sleep", || {
-        fs::read_to_string(format!("/proc/{}/comm", c.pid)).unwrap() == "sleep\n"
+        fs::read_to_string(format!("/proc/{}/comm", c.init())).unwrap() == "sleep\n"
     });
     assert_eq!(kinds.map(ns), before);
     assert_eq!(

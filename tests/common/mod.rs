@@ -64,6 +64,12 @@ pub fn backend() -> Option<String> {
         .filter(|b| !b.is_empty())
 }
 
+/// Whether the pid that callers are told is a keeper's: its pid and user namespace are the host's,
+/// its program is pxrun.
+pub fn has_keeper() -> bool {
+    backend().is_some_and(|backend| backend == "lxc")
+}
+
 /// `--annotation dev.pxrun.backend=…` for callers that spell it so; empty without a wish.
 pub fn backend_flags() -> Vec<String> {
     match backend() {

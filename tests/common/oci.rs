@@ -186,6 +186,22 @@ impl Container<'_> {
         self.place.run(&["start", &self.id]).ok();
     }
 
+    /// The container's first process as the host sees it. In LXC the pid that callers are told is
+    /// that of a keeper, which is in all but the pid and user namespaces of the container.
+    #[track_caller]
+    pub fn init(&self) -> i32 {
+        if !super::has_keeper() {
+            return self.pid;
+        }
+        let pids = self
+            .place
+            .run(&["ps", "--format", "json", &self.id])
+            .ok()
+            .json();
+        let first = pids[0].as_i64().expect("the container has processes");
+        i32::try_from(first).expect("a pid")
+    }
+
     /// How the container's process ended, as its subreaper learns it.
     #[track_caller]
     pub fn reap(&self) -> WaitStatus {

@@ -110,6 +110,7 @@ pub fn create(
                 namespaces: &namespaces,
                 rootfs,
                 state,
+                init: std::process::id(),
                 console,
                 channel: theirs,
             },

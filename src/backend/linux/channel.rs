@@ -14,16 +14,23 @@
 //!    │ ◀───── Failed(text) ───────── │  at any time; the sender ends
 //! ```
 
+use std::io::IoSliceMut;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use libcontainer::network::cidr::CidrAddress;
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr,
+    recv, recvmsg, send, sendmsg, socketpair,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Longest packet, in bytes.
 pub const MAX_PACKET: usize = 1 << 16;
+
+/// Most descriptors that go with one message: SCM_MAX_FD of unix(7).
+pub const MAX_DESCRIPTORS: usize = 253;
 
 /// Why the conversation broke off.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +135,56 @@ impl End {
         }
     }
 
+    /// Sends one message with descriptors, at most [`MAX_DESCRIPTORS`].
+    pub fn send_with<T: Serialize>(
+        &self,
+        message: &T,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(), ChannelError> {
+        let packet = serde_json::to_vec(message)?;
+        let numbers: Vec<_> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+        let slices = [std::io::IoSlice::new(&packet)];
+        let rights = [ControlMessage::ScmRights(&numbers)];
+        let rights = if numbers.is_empty() { &[][..] } else { &rights };
+        let flags = MsgFlags::MSG_NOSIGNAL;
+        match sendmsg::<UnixAddr>(self.0.as_raw_fd(), &slices, rights, flags, None) {
+            Ok(_) => Ok(()),
+            Err(Errno::EPIPE | Errno::ECONNRESET) => Err(ChannelError::Closed),
+            Err(other) => Err(ChannelError::Socket(other)),
+        }
+    }
+
+    /// Waits for one message with descriptors, which arrive close-on-exec; `None` at the end of the
+    /// stream.
+    pub fn receive_with<T: DeserializeOwned>(
+        &self,
+    ) -> Result<Option<(T, Vec<OwnedFd>)>, ChannelError> {
+        let mut packet = vec![0; MAX_PACKET];
+        let mut slices = [IoSliceMut::new(&mut packet)];
+        let mut space = nix::cmsg_space!([std::os::fd::RawFd; MAX_DESCRIPTORS]);
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        let (length, descriptors) = loop {
+            let received =
+                recvmsg::<UnixAddr>(self.0.as_raw_fd(), &mut slices, Some(&mut space), flags);
+            let message = match received {
+                Err(Errno::EINTR) => continue,
+                Err(Errno::ECONNRESET) => return Ok(None),
+                other => other?,
+            };
+            let mut descriptors = Vec::new();
+            for control in message.cmsgs()? {
+                if let ControlMessageOwned::ScmRights(numbers) = control {
+                    descriptors.extend(numbers.into_iter().map(crate::sys::fd::adopt));
+                }
+            }
+            break (message.bytes, descriptors);
+        };
+        match packet.get(..length) {
+            None | Some([]) => Ok(None),
+            Some(bytes) => Ok(Some((serde_json::from_slice(bytes)?, descriptors))),
+        }
+    }
+
     /// The new process waits for leave to go on.
     pub fn await_go(&self) -> Result<Go, ChannelError> {
         self.receive()?.ok_or(ChannelError::Closed)
@@ -176,6 +233,26 @@ mod tests {
         drop(b);
         assert!(matches!(a.await_report(), Err(ChannelError::Closed)));
         assert!(matches!(a.send(&Go::default()), Err(ChannelError::Closed)));
+    }
+
+    #[test]
+    fn descriptors_travel_with_a_message() {
+        use std::io::{Read, Seek, Write};
+        let (a, b) = pair().unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"here").unwrap();
+        a.send_with(&1, &[file.as_fd(), file.as_fd()]).unwrap();
+        a.send_with(&2, &[]).unwrap();
+        let (one, mut descriptors) = b.receive_with::<i32>().unwrap().unwrap();
+        assert_eq!((one, descriptors.len()), (1, 2));
+        let mut same = std::fs::File::from(descriptors.remove(0));
+        let mut text = String::new();
+        same.rewind().unwrap();
+        same.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "here");
+        assert!(matches!(b.receive_with::<i32>(), Ok(Some((2, none))) if none.is_empty()));
+        drop(a);
+        assert!(matches!(b.receive_with::<i32>(), Ok(None)));
     }
 
     #[test]

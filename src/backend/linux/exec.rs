@@ -215,7 +215,8 @@ fn listener_metadata(config: &Validated) -> Option<String> {
     filter.and_then(|f| f.listener_metadata().clone())
 }
 
-fn different_namespaces(pid: i32) -> anyhow::Result<i32> {
+/// `CLONE_NEW*` bits of the namespaces that a process does not share with this one.
+pub fn different_namespaces(pid: i32) -> anyhow::Result<i32> {
     use std::os::unix::fs::MetadataExt;
     let kinds = [
         ("user", libc::CLONE_NEWUSER),

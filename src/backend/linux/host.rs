@@ -128,7 +128,7 @@ pub fn listen(dir: &Path) -> std::io::Result<UnixListener> {
 }
 
 /// Does what only the host can before the container is built, then lets it be built; returns when
-/// hooks of the host's side have run. `pid` is the first process.
+/// hooks of the host's side have run. `pid` is the first process; hooks are told the record's.
 pub fn attend(record: &Record, spec: &Spec, channel: &End, pid: Pid) -> anyhow::Result<()> {
     apply_intel_rdt(record, spec, pid)?;
     let go = Go {
@@ -136,7 +136,7 @@ pub fn attend(record: &Record, spec: &Spec, channel: &End, pid: Pid) -> anyhow::
         addresses: move_network_devices(spec, pid)?,
     };
     channel.send(&go)?;
-    run_host_hooks(record, spec, channel, pid.as_raw())
+    run_host_hooks(record, spec, channel)
 }
 
 /// Writes down the class of service before it is made: what fails or is killed in between is
@@ -184,7 +184,7 @@ fn move_network_devices(spec: &Spec, pid: Pid) -> anyhow::Result<Vec<(String, Ve
         .collect()
 }
 
-fn run_host_hooks(record: &Record, spec: &Spec, channel: &End, pid: i32) -> anyhow::Result<()> {
+fn run_host_hooks(record: &Record, spec: &Spec, channel: &End) -> anyhow::Result<()> {
     let Some(all) = spec.hooks().as_ref().filter(|all| has_host_hooks(all)) else {
         return Ok(());
     };
@@ -192,10 +192,11 @@ fn run_host_hooks(record: &Record, spec: &Spec, channel: &End, pid: i32) -> anyh
         Report::Sandbox => {}
         other => anyhow::bail!("container process sent an unexpected message: {other:?}"),
     }
-    let state = record.oci_state(Status::Creating, Some(pid));
+    let pid = record.init.map(|init| init.pid);
+    let state = record.oci_state(Status::Creating, pid);
     // The older hook comes from a time when hooks ran in `start`, and its users look for the state
     // of then.
-    let created = record.oci_state(Status::Created, Some(pid));
+    let created = record.oci_state(Status::Created, pid);
     #[allow(deprecated)]
     hooks::run_all("prestart", all.prestart().as_ref(), &created, None)?;
     hooks::run_all("createRuntime", all.create_runtime().as_ref(), &state, None)?;

@@ -33,6 +33,8 @@ pub struct Inside<'a> {
     pub rootfs: Prepared,
     /// For the state on a hook's standard input; `status` and `pid` are filled in here.
     pub state: Value,
+    /// The first process's pid in the container.
+    pub init: u32,
     /// The caller's console socket.
     pub console: Option<UnixStream>,
     /// The command's end of the conversation is elsewhere.
@@ -111,7 +113,7 @@ impl Inside<'_> {
             self.channel.send(&Report::Sandbox)?;
             self.channel.await_go()?;
         }
-        let state = with_status(&self.state, "creating");
+        let state = with_status(&self.state, "creating", self.init);
         crate::hooks::run_all(
             "createContainer",
             hooks.create_container().as_ref(),

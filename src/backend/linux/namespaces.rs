@@ -2,7 +2,7 @@
 //! that the kernel allows. Reads `linux.namespaces` and nothing else of the spec.
 
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -10,6 +10,7 @@ use nix::libc;
 use nix::sched::{CloneFlags, unshare};
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
+use super::stand_in;
 use crate::sys::clone::setns;
 
 /// Why a namespace can't be entered.
@@ -76,11 +77,21 @@ impl Namespaces {
                 None => namespaces.new.push(kind),
                 Some(path) => namespaces.joins.push(Join {
                     kind,
-                    file: open(kind, path)?,
+                    file: open(kind, &meant(kind, path))?,
                 }),
             }
         }
         Ok(namespaces)
+    }
+
+    /// The kinds that are made.
+    pub fn made(&self) -> &[LinuxNamespaceType] {
+        &self.new
+    }
+
+    /// What is joined, by kind.
+    pub fn joined(&self) -> impl Iterator<Item = (LinuxNamespaceType, BorrowedFd<'_>)> {
+        self.joins.iter().map(|join| (join.kind, join.file.as_fd()))
     }
 
     /// A new namespace of this kind is made.
@@ -187,6 +198,18 @@ fn open(kind: LinuxNamespaceType, path: &Path) -> Result<File, NamespaceError> {
         path: path.to_owned(),
         source,
     })
+}
+
+/// A keeper's pid and user namespace are the host's; its container's are meant.
+fn meant(kind: LinuxNamespaceType, path: &Path) -> PathBuf {
+    let pid = match kind {
+        LinuxNamespaceType::Pid | LinuxNamespaceType::User => stand_in::meant(path),
+        _ => None,
+    };
+    match (pid, path.file_name()) {
+        (Some(pid), Some(name)) => Path::new(&format!("/proc/{pid}/ns")).join(name),
+        _ => path.to_owned(),
+    }
 }
 
 fn is_late(kind: LinuxNamespaceType) -> bool {

@@ -77,16 +77,16 @@ fn accept(listener: &UnixListener) -> anyhow::Result<End> {
 
 fn start_hooks(hooks: Option<&Hooks>, state: &Value, environment: &[String]) -> anyhow::Result<()> {
     let hooks = hooks.and_then(|h| h.start_container().as_ref());
-    let state = with_status(state, "created");
+    let state = with_status(state, "created", std::process::id());
     crate::hooks::run_all("startContainer", hooks, &state, Some(environment))?;
     Ok(())
 }
 
 /// The pid is the one that init sees: these hooks run in the container's namespaces (runtime.md,
 /// "State").
-pub fn with_status(state: &Value, status: &str) -> Value {
+pub fn with_status(state: &Value, status: &str, pid: u32) -> Value {
     let mut state = state.clone();
     state["status"] = status.into();
-    state["pid"] = std::process::id().into();
+    state["pid"] = pid.into();
     state
 }
