@@ -67,6 +67,7 @@ test: build ## install what the tests need and run them all on the embedded back
 	hack/test embedded
 
 test-all: test ## the same suites on every backend that this version has
+	hack/test lxc
 	hack/test runc --short
 	hack/test crun --short
 

@@ -68,13 +68,13 @@ mod tests {
             pid: 42,
             start_time: 7,
         };
-        assert_eq!(parse(b"pxrun\0@lxc-keeper\042\07\0"), Some(id));
+        assert_eq!(parse(b"pxrun\0@lxc-keeper\x0042\x007\x00"), Some(id));
         let others: [&[u8]; 5] = [
             b"",
-            b"pxrun\0state\042\07\0",
-            b"pxrun\0@lxc-keeper\0-1\07\0",
-            b"pxrun\0@lxc-keeper\042\0",
-            b"\xff\0@lxc-keeper\042\0x\0",
+            b"pxrun\0state\x0042\x007\x00",
+            b"pxrun\0@lxc-keeper\x00-1\x007\x00",
+            b"pxrun\0@lxc-keeper\x0042\x00",
+            b"\xff\0@lxc-keeper\x0042\x00x\x00",
         ];
         for words in others {
             assert_eq!(parse(words), None, "{words:?}");

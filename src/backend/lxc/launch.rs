@@ -181,7 +181,7 @@ impl Launched for Started {
 pub fn words(log: &str) -> String {
     let first = log.lines().find(|line| line.contains(" ERROR "));
     // `lxc-start NAME TIME ERROR    conf - ../src/lxc/conf.c:function:NUMBER - text`
-    let text = first.and_then(|line| line.splitn(4, " - ").nth(2).or(Some(line)));
+    let text = first.and_then(|line| line.split(" - ").nth(2).or(Some(line)));
     let Some(text) = text else {
         return "it ended without a word".to_owned();
     };

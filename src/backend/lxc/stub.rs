@@ -88,6 +88,8 @@ fn take_up(
     agent: Option<OwnedFd>,
     kept: Vec<OwnedFd>,
 ) -> anyhow::Result<Infallible> {
+    // The container's `cwd` and `args` must not be able to name it.
+    drop(fixed.root);
     let mut file = File::from(fixed.task);
     file.rewind()?;
     let task: Task = serde_json::from_reader(std::io::BufReader::new(file))?;
