@@ -3,6 +3,7 @@
 
 pub mod delegate;
 pub mod embedded;
+pub mod jail;
 pub mod linux;
 pub mod lxc;
 pub mod proxmox;
@@ -16,6 +17,7 @@ use serde_json::Value;
 pub use settings::{Settings, is_name};
 
 use crate::cgroup::OomWatch;
+use crate::doctor::Finding;
 use crate::route::{Ability, Need};
 use crate::spec::Validated;
 use crate::state::{ContainerDir, ProcessId, Record, Root, Status};
@@ -189,6 +191,32 @@ pub fn ability(name: &str, settings: &Settings, root: &Root) -> Ability {
             .without(Need::Checkpoint, "criu is used by crun and runc only"),
         _ => Ability::default(),
     }
+}
+
+/// The version that runs containers of that backend.
+pub fn version(name: &str, settings: &Settings, root: &Root) -> Option<String> {
+    if !is_delegate(name) {
+        let known = by_name(name).is_ok();
+        return known.then(|| format!("pxrun {}", env!("CARGO_PKG_VERSION")));
+    }
+    let own = settings.delegates.get(name).cloned().unwrap_or_default();
+    let runtime = delegate::Runtime::find(name, &own, root).ok()?;
+    let asked = delegate::Abilities::of(&runtime, root).ok()?;
+    Some(asked.version_line().to_owned())
+}
+
+/// The program of another runtime.
+pub fn program(name: &str, settings: &Settings, root: &Root) -> Option<PathBuf> {
+    let own = settings.delegates.get(name).cloned().unwrap_or_default();
+    let found = is_delegate(name).then(|| delegate::Runtime::find(name, &own, root));
+    Some(found?.ok()?.program)
+}
+
+/// What a backend of pxrun's own has to say in `doctor` beside its [`ability`]: the place for what
+/// only it knows to look at.
+pub fn findings(name: &str, settings: &Settings) -> Vec<Finding> {
+    let _ = (name, settings);
+    Vec::new()
 }
 
 /// Where compiled filters are kept: a name that no container can have.

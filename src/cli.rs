@@ -7,6 +7,7 @@ pub mod checkpoint;
 pub mod completion;
 pub mod config;
 pub mod create;
+pub mod doctor;
 pub mod events;
 mod examples;
 pub mod exec;
@@ -31,6 +32,7 @@ pub use checkpoint::Checkpoint;
 pub use completion::Completion;
 pub use config::Config;
 pub use create::Create;
+pub use doctor::Doctor;
 pub use events::Events;
 pub use exec::Exec;
 pub use globals::Globals;
@@ -125,6 +127,11 @@ pub enum Command {
     ///
     /// Nothing is run. The exit status is 1 when no backend may run it.
     Route(Route),
+    /// tell what this host and its backends can do, and what is left lying about
+    ///
+    /// The exit status is 0 when everything that the configuration needs is there. Each leftover
+    /// comes with the command that takes it away.
+    Doctor(Doctor),
     /// check or print the configuration
     Config(Config),
     /// print a shell's completion script

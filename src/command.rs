@@ -8,6 +8,7 @@ mod config;
 mod create;
 mod delegated;
 mod delete;
+mod doctor;
 mod events;
 mod exec;
 mod features;
@@ -75,6 +76,7 @@ pub fn run(cli: Cli, root: PathBuf, source: Source) -> anyhow::Result<i32> {
         Command::Checkpoint(_) => checkpoint::refuse("checkpoint"),
         Command::Restore(args) => delegated::restore(&context, args),
         Command::Route(args) => route::run(&context, args).map(|()| 0),
+        Command::Doctor(args) => doctor::run(&context, args),
         Command::Config(args) => config::run(&context, args).map(|()| 0),
         Command::Spec(args) => spec::run(args).map(|()| 0),
         Command::Bundle(args) => bundle::run(&context, args.command),

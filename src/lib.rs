@@ -11,6 +11,7 @@ pub mod cli;
 pub mod command;
 pub mod config;
 pub mod console;
+pub mod doctor;
 pub mod error;
 pub mod features;
 pub mod foreground;

@@ -85,6 +85,7 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     ("config", &["pxrun config check", "pxrun config show"]),
+    ("doctor", &["pxrun doctor", "pxrun doctor --json"]),
     (
         "completion",
         &["pxrun completion bash >/etc/bash_completion.d/pxrun"],

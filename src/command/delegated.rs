@@ -147,7 +147,7 @@ fn make(
             own
         }
     };
-    let made = pass_namespaces(context, &dir, bundle, &mut call)
+    let made = pass_document(context, &dir, bundle, &runtime, &mut call)
         .and_then(|()| run_child(context, &runtime, call))
         .and_then(|code| match code {
             0 => settle(context, &dir, &mut record, &pid_file).map(|()| 0),
@@ -161,14 +161,19 @@ fn make(
 }
 
 /// A document whose joined namespaces are somewhere else for this backend goes to the runtime as a
-/// copy; every other one is the caller's own file.
-fn pass_namespaces(
+/// copy, and so does one that ocijail would read otherwise; every other one is the caller's own
+/// file.
+fn pass_document(
     context: &Context,
     dir: &ContainerDir,
     bundle: &Bundle,
+    runtime: &Runtime,
     call: &mut Call,
 ) -> anyhow::Result<()> {
-    let joined = route::joined(context, bundle.raw.clone())?;
+    let mut joined = route::joined(context, bundle.raw.clone())?;
+    if runtime.is_ocijail() {
+        joined = crate::backend::jail::ocijail::translated(&joined)?;
+    }
     if joined == bundle.raw {
         return Ok(());
     }

@@ -77,6 +77,11 @@ impl Runtime {
         })
     }
 
+    /// ocijail, which reads annotations where the specification has a section by now.
+    pub fn is_ocijail(&self) -> bool {
+        self.program.file_name() == Some(OsStr::new("ocijail"))
+    }
+
     /// The program with these arguments and the caller's environment.
     pub fn program(&self, argv: Vec<OsString>) -> Program {
         let name = self.program.file_name().unwrap_or(OsStr::new("runtime"));
