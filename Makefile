@@ -21,7 +21,7 @@ FUZZ_SECONDS ?= 60
 # The suites drive this binary.
 export PXRUN_BIN ?= $(CURDIR)/$(FAST)
 
-.PHONY: help run build release install uninstall deb test-deb picture dist lint test test-all bench bench-short coverage leaks leaks-short load load-short fuzz deny sanitize reproducible docs clean
+.PHONY: help run build release install uninstall deb test-deb picture dist lint test test-all check-freebsd bench bench-short coverage leaks leaks-short load load-short fuzz deny sanitize reproducible docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -70,6 +70,9 @@ test-all: test ## the same suites on every backend that this version has
 	hack/test lxc
 	hack/test runc --short
 	hack/test crun --short
+
+check-freebsd: ## check the types of the jail backend for FreeBSD (installs Debian's rustc-web)
+	hack/check-freebsd
 
 bench: release ## compare with runc and crun, write the table into README.md (some minutes)
 	hack/test-deps

@@ -1,0 +1,6 @@
+//! The rooms of pxrun that know no Linux. It must hold nothing of its own.
+
+#[path = "../../src/backend"]
+pub mod backend {
+    pub mod jail;
+}
