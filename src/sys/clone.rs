@@ -128,6 +128,17 @@ pub fn setns(fd: BorrowedFd<'_>, flags: i32) -> Result<(), Errno> {
     Errno::result(unsafe { libc::setns(fd.as_raw_fd(), flags) }).map(drop)
 }
 
+/// Which kind of namespace a file is, as its `CLONE_NEW*` bit (NS_GET_NSTYPE, ioctl_nsfs(2)).
+///
+/// # Errors
+/// ENOTTY for a file that is no namespace.
+pub fn namespace_kind(file: BorrowedFd<'_>) -> Result<i32, Errno> {
+    /// `_IO(0xb7, 3)`
+    const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
+    // SAFETY: the request has no argument.
+    Errno::result(unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

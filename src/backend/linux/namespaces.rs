@@ -11,7 +11,7 @@ use nix::sched::{CloneFlags, unshare};
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
 use super::stand_in;
-use crate::sys::clone::setns;
+use crate::sys::clone::{namespace_kind, setns};
 
 /// Why a namespace can't be entered.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +92,27 @@ impl Namespaces {
     /// What is joined, by kind.
     pub fn joined(&self) -> impl Iterator<Item = (LinuxNamespaceType, BorrowedFd<'_>)> {
         self.joins.iter().map(|join| (join.kind, join.file.as_fd()))
+    }
+
+    /// Whether every path leads to a namespace of its kind: for somebody else who joins them
+    /// without asking the kernel for that.
+    ///
+    /// # Errors
+    /// The first that doesn't.
+    pub fn check_kinds(&self) -> Result<(), NamespaceError> {
+        let wrong = |join: &Join| match namespace_kind(join.file.as_fd()) {
+            Ok(bits) if bits == flag(join.kind) => None,
+            Ok(_) => Some(Errno::EINVAL),
+            Err(errno) => Some(errno),
+        };
+        match self
+            .joins
+            .iter()
+            .find_map(|join| Some((join, wrong(join)?)))
+        {
+            Some((join, errno)) => Err(entering("join", join.kind)(errno)),
+            None => Ok(()),
+        }
     }
 
     /// A new namespace of this kind is made.
@@ -286,6 +307,19 @@ mod tests {
         for (namespaces, expected) in table {
             let ns = Namespaces::open(&spec(namespaces)).unwrap();
             assert_eq!(ns.need_helper(), expected, "{namespaces}");
+        }
+    }
+
+    #[test]
+    fn a_path_to_another_kind_is_told() {
+        let check = |json: &str| Namespaces::open(&spec(json)).unwrap().check_kinds();
+        check(r#"{"type":"network","path":"/proc/self/ns/net"},{"type":"pid"}"#).unwrap();
+        for json in [
+            r#"{"type":"cgroup","path":"/proc/self/ns/ipc"}"#,
+            r#"{"type":"network","path":"/dev/null"}"#,
+        ] {
+            let error = check(json).unwrap_err().to_string();
+            assert!(error.starts_with("linux.namespaces: join "), "{error}");
         }
     }
 

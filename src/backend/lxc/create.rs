@@ -142,6 +142,7 @@ pub fn create(
 fn prepare(record: &Record, spec: &Validated, options: &CreateOptions) -> anyhow::Result<Ready> {
     let typed = spec.spec();
     let namespaces = Namespaces::open(typed)?;
+    namespaces.check_kinds()?;
     let console = match &options.console_socket {
         Some(path) => Some(console::connect(path)?),
         None => None,
