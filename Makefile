@@ -111,7 +111,7 @@ fuzz: ## fuzz every reader for FUZZ_SECONDS each (60)
 deny: ## check licences, sources and forbidden crates of what is linked
 	hack/deny
 
-sanitize: build ## a round of commands under AddressSanitizer and valgrind, where they are
+sanitize: build ## a round of commands under AddressSanitizer, where nightly Rust is
 	hack/sanitize
 
 reproducible: ## build the release twice in different places and compare

@@ -51,7 +51,7 @@ pub fn argv(data: &[u8]) {
             let _ = cli.global.root_dir(0, None);
         }
         Err(pxrun::cli::Early::Usage(usage)) => assert!(!usage.to_string().is_empty()),
-        Err(pxrun::cli::Early::Print(text)) => assert!(!text.is_empty()),
+        Err(pxrun::cli::Early::Print(text)) => assert!(!text.to_string().is_empty()),
     }
 }
 
