@@ -6,7 +6,7 @@ mod files;
 mod volumes;
 
 pub use bundle::{Job, Made, make};
-pub use files::{Files, open_root, rootfs_of_bundle};
+pub use files::{Files, open_root, rootfs_of_bundle, run_config};
 
 use std::io;
 

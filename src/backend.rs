@@ -162,6 +162,9 @@ pub fn by_name(name: &str) -> anyhow::Result<&'static dyn Backend> {
     }
 }
 
+/// Backends that a host may have without a word in the configuration.
+pub const KNOWN: [&str; 6] = [embedded::NAME, "lxc", "proxmox", "jail", "crun", "runc"];
+
 /// Names that are or will be backends of pxrun's own; every other one is another runtime's.
 const OWN: [&str; 4] = [embedded::NAME, "lxc", "proxmox", "jail"];
 

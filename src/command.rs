@@ -24,6 +24,7 @@ mod start;
 mod state;
 mod template;
 mod update;
+mod validate;
 
 use std::cell::OnceCell;
 use std::io::Write;

@@ -88,6 +88,16 @@ impl Staging {
         &self.path
     }
 
+    /// Where it is to be.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// Changes where it is to be, for one whose name shows only at the end. In the same directory.
+    pub fn aim(&mut self, target: &Path) {
+        self.target = target.to_path_buf();
+    }
+
     /// Moves it to its place.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Access control lists between the text that archives carry (acl(5), ids as numbers) and the
 //! attribute that the kernel keeps (`struct posix_acl_xattr_header`, linux/posix_acl_xattr.h).
-//! It must not look names up: an archive's users are not this host's.
+//! Names, which GNU tar writes for ids that its host knows, are the caller's to look up.
 
 /// The kernel's attribute for the access ACL.
 pub const ACCESS: &[u8] = b"system.posix_acl_access";
@@ -19,6 +19,9 @@ const TAGS: [(u16, &str, bool); 6] = [
     (0x10, "mask", false),
     (0x20, "other", false),
 ];
+
+/// Gives the id of a name.
+pub type Lookup<'a> = dyn Fn(bool, &str) -> Option<u32> + 'a;
 
 /// The kernel's form as text, entries separated by commas.
 pub fn to_text(attribute: &[u8]) -> Option<String> {
@@ -49,13 +52,13 @@ fn entry_text(entry: &[u8]) -> Option<String> {
 }
 
 /// Text as the kernel's form. A fourth field, where there is one, is the id behind a name
-/// (star's form): it wins.
-pub fn from_text(text: &str) -> Option<Vec<u8>> {
+/// (star's form): it wins. `lookup` gives the id of a name of a group (true) or a user.
+pub fn from_text(text: &str, lookup: &Lookup<'_>) -> Option<Vec<u8>> {
     let mut entries = text
         .split([',', '\n'])
         .map(|line| line.split('#').next().unwrap_or_default().trim())
         .filter(|line| !line.is_empty())
-        .map(parse_entry)
+        .map(|line| parse_entry(line, lookup))
         .collect::<Option<Vec<_>>>()?;
     // The kernel wants them by tag, then by id (posix_acl_valid).
     entries.sort_unstable();
@@ -68,7 +71,7 @@ pub fn from_text(text: &str) -> Option<Vec<u8>> {
     Some(attribute)
 }
 
-fn parse_entry(line: &str) -> Option<(u16, u32, u16)> {
+fn parse_entry(line: &str, lookup: &Lookup<'_>) -> Option<(u16, u32, u16)> {
     let fields: Vec<&str> = line.split(':').collect();
     let (name, qualifier, permissions) = match fields[..] {
         // `mask:r--` and `other:r--`, without the empty field.
@@ -87,7 +90,10 @@ fn parse_entry(line: &str) -> Option<(u16, u32, u16)> {
     let with_id = !qualifier.is_empty();
     let (tag, ..) = TAGS.iter().find(|(_, n, w)| *n == name && *w == with_id)?;
     let id = match with_id {
-        true => qualifier.parse().ok()?,
+        true => match qualifier.parse() {
+            Ok(id) => id,
+            Err(_) => lookup(name == "group", qualifier)?,
+        },
         false => NO_ID,
     };
     Some((*tag, id, parse_permissions(permissions)?))
@@ -107,19 +113,36 @@ fn parse_permissions(text: &str) -> Option<u16> {
 mod tests {
     use super::*;
 
+    fn nobody(_: bool, _: &str) -> Option<u32> {
+        None
+    }
+
+    #[test]
+    fn names_are_looked_up_by_their_kind() {
+        let lookup = |group: bool, name: &str| (name == "x").then_some(if group { 5 } else { 6 });
+        let text = "user::rwx,user:x:r--,group::r-x,group:x:---,mask::rwx,other::r--";
+        let read = from_text(text, &lookup).and_then(|a| to_text(&a)).unwrap();
+        assert!(read.contains("user:6:r--") && read.contains("group:5:---"));
+        assert_eq!(from_text("user:y:r--", &lookup), None);
+    }
+
     #[test]
     fn text_and_attribute_round_trip() {
         let text = "user::rwx,user:0:r--,user:1000:rw-,group::r-x,group:7:---,mask::rwx,other::r--";
-        let attribute = from_text(text).unwrap();
+        let attribute = from_text(text, &nobody).unwrap();
         assert_eq!(attribute.len(), 4 + 7 * 8);
         assert_eq!(to_text(&attribute).as_deref(), Some(text));
     }
 
     #[test]
     fn other_spellings_are_understood() {
-        let plain = from_text("user::rw-,user:12:r--,group::r--,mask::r--,other::---").unwrap();
+        let plain = from_text(
+            "user::rw-,user:12:r--,group::r--,mask::r--,other::---",
+            &nobody,
+        )
+        .unwrap();
         let spelled = "o:---\nu::rw-,user:joe:r--:12,g::r--,mask:r-- # effective";
-        assert_eq!(from_text(spelled), Some(plain));
+        assert_eq!(from_text(spelled, &nobody), Some(plain));
     }
 
     #[test]
@@ -132,7 +155,7 @@ mod tests {
             "mask:5:r--",
             "a:b:c:d:e",
         ] {
-            assert_eq!(from_text(bad), None, "{bad}");
+            assert_eq!(from_text(bad, &nobody), None, "{bad}");
         }
         for bad in [
             &b""[..],

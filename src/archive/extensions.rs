@@ -6,6 +6,7 @@ use std::io;
 use tar::Header;
 
 use super::{Pairs, Piece, Time, acl, pax, sparse};
+use crate::users;
 
 /// What stood before an entry's own header.
 #[derive(Default)]
@@ -84,7 +85,7 @@ pub fn xattrs(extensions: &Extensions) -> Result<Pairs, &'static str> {
     for (key, value) in &extensions.pax {
         let acl = |value| {
             let text = std::str::from_utf8(value).map_err(|_| "access control list")?;
-            acl::from_text(text).ok_or("access control list")
+            acl::from_text(text, &host_id).ok_or("access control list")
         };
         let (name, value) = match key.as_slice() {
             key if key == pax::ACL_ACCESS.as_bytes() => (acl::ACCESS.to_vec(), acl(value)?),
@@ -101,4 +102,15 @@ pub fn xattrs(extensions: &Extensions) -> Result<Pairs, &'static str> {
         xattrs.push((name, value));
     }
     Ok(xattrs)
+}
+
+/// The id that a name has on this host: what GNU tar takes when it reads what GNU tar wrote.
+fn host_id(is_group: bool, name: &str) -> Option<u32> {
+    let host = std::path::Path::new("/");
+    match is_group {
+        true => users::resolve(host, &format!("0:{name}"))
+            .ok()
+            .map(|id| id.gid),
+        false => users::resolve(host, name).ok().map(|id| id.uid),
+    }
 }

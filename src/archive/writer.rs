@@ -44,7 +44,10 @@ impl<W: Write> Writer<W> {
         let mut header = Header::new_ustar();
         let mut records = Vec::new();
         let map = match &entry.kind {
-            Kind::File { map: Some(map), .. } => Some(map_bytes(map)),
+            Kind::File {
+                size,
+                map: Some(map),
+            } => Some(map_bytes(map, *size)),
             _ => None,
         };
         let stored = stored_size(&entry.kind);

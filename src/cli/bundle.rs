@@ -29,10 +29,6 @@ pub enum BundleCommand {
     ///
     /// The exit status is 0 when the bundle would run here, 1 when not.
     Validate(BundleValidate),
-    /// attach the layers of bundles that were made with --overlay, after a restart of the host
-    Mount(BundlePath),
-    /// remove a bundle, detaching its layers first
-    Remove(BundlePath),
 }
 
 /// Where files come from.
@@ -80,15 +76,8 @@ pub struct BundleCreate {
     #[arg(long)]
     pub force: bool,
     /// use a source that is a directory where it is, without a copy
-    #[arg(long, conflicts_with = "overlay")]
-    pub in_place: bool,
-    /// unpack each layer of an image once for all bundles and put them on top of each other with
-    /// overlayfs; a copy where the kernel can't
     #[arg(long)]
-    pub overlay: bool,
-    /// where --overlay keeps layers
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/pxrun/layers")]
-    pub layers: PathBuf,
+    pub in_place: bool,
     /// storage of --from-template
     #[arg(long, value_name = "NAME", default_value = "local")]
     pub storage: String,
@@ -100,14 +89,9 @@ pub struct BundleCreate {
         hide = true
     )]
     pub storage_config: PathBuf,
-    /// the pct of --from-guest
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "/usr/sbin/pct",
-        hide = true
-    )]
-    pub pct: PathBuf,
+    /// where pct is, for --from-guest
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub pct_dir: Option<PathBuf>,
     /// What config.json is to say.
     #[command(flatten)]
     pub config: Config,
@@ -193,14 +177,6 @@ pub struct BundleValidate {
     /// directory of the bundle
     #[arg(default_value = ".")]
     pub bundle: PathBuf,
-}
-
-/// A bundle.
-#[derive(Debug, Clone, Args)]
-pub struct BundlePath {
-    /// directory of the bundle
-    #[arg(required = true)]
-    pub bundle: Vec<PathBuf>,
 }
 
 fn env(text: &str) -> Result<String, String> {

@@ -86,14 +86,9 @@ pub struct TemplateCreate {
     /// replace a file that is there
     #[arg(long)]
     pub force: bool,
-    /// the pct of --from-guest
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "/usr/sbin/pct",
-        hide = true
-    )]
-    pub pct: PathBuf,
+    /// where pct is, for --from-guest
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub pct_dir: Option<PathBuf>,
 }
 
 /// Arguments of `template list`.

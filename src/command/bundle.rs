@@ -1,13 +1,15 @@
 //! `bundle`: make one, judge one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::Context;
+use super::{Context, template, validate};
 use crate::archive::Limits;
 use crate::assemble::{self, Files, Job};
 use crate::cli::bundle::{BundleCommand, BundleCreate, Config, From, Unpacking};
+use crate::cli::template::Place;
+use crate::guest::Mounted;
 use crate::host;
 use crate::image::spec::{Bind, Filter, HostInfo, Wishes};
 use crate::interrupt::Interrupt;
@@ -20,24 +22,28 @@ const PROFILES: [&str; 2] = [
     "/usr/share/containers/seccomp.json",
 ];
 
-pub fn run(_: &Context, command: BundleCommand) -> anyhow::Result<i32> {
+pub fn run(context: &Context, command: BundleCommand) -> anyhow::Result<i32> {
     match command {
         BundleCommand::Create(args) => create(*args).map(|()| 0),
-        BundleCommand::Validate(_) => anyhow::bail!("`bundle validate` is not in this version yet"),
-        BundleCommand::Mount(_) => anyhow::bail!("`bundle mount` is not in this version yet"),
-        BundleCommand::Remove(_) => anyhow::bail!("`bundle remove` is not in this version yet"),
+        BundleCommand::Validate(args) => validate::run(context, &args),
     }
 }
 
 fn create(args: BundleCreate) -> anyhow::Result<()> {
     let interrupt = Interrupt::hold().context("hold signals back")?;
-    let source = source(&args.from)?;
+    let place = Place {
+        storage: args.storage.clone(),
+        dir: None,
+        storage_config: args.storage_config.clone(),
+    };
+    let source = source(&args.from, || template::directory(&place))?;
+    let mounted = mounted(source, args.pct_dir.as_deref())?;
     let hostname = args.config.hostname.clone();
     let hostname = hostname.or_else(|| host_name(&args.bundle));
     let patch = args.config.patch.as_deref().map(crate::bundle::load_json);
     let made = assemble::make(Job {
         target: &args.bundle,
-        source: &source,
+        source: &mounted.source,
         files: files(&args.unpacking, &interrupt),
         in_place: args.in_place,
         user: args.config.user.clone(),
@@ -56,13 +62,58 @@ fn create(args: BundleCreate) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The source that the arguments name.
-pub fn source(from: &From) -> anyhow::Result<Source> {
+/// The source that the arguments name. A template's name without a slash is one in the storage's
+/// directory.
+pub fn source(
+    from: &From,
+    storage: impl FnOnce() -> anyhow::Result<PathBuf>,
+) -> anyhow::Result<Source> {
     Ok(match (&from.from, &from.from_template, &from.from_guest) {
         (Some(text), ..) => Source::parse(text)?,
-        (_, Some(file), _) => Source::Tar(file.clone()),
+        (_, Some(file), _) => {
+            let in_storage = file.components().count() == 1 && !file.exists();
+            let path = match in_storage {
+                true => storage()?.join(file),
+                false => file.clone(),
+            };
+            let text = path.to_str().context("name of the template")?;
+            match Source::parse(text)? {
+                Source::Dir(_) | Source::Bundle(_) => {
+                    anyhow::bail!("template `{}` is a directory", path.display())
+                }
+                source => source,
+            }
+        }
         (_, _, Some(id)) => source::guest(id)?,
         _ => anyhow::bail!("no source"),
+    })
+}
+
+/// A source that can be read, and the guest that is mounted for it.
+pub struct Ready {
+    pub source: Source,
+    guest: Option<(u32, Mounted)>,
+}
+
+impl Ready {
+    /// A name for a guest's files.
+    pub fn name(&self) -> Option<String> {
+        self.guest.as_ref().map(|(id, _)| format!("guest-{id}"))
+    }
+}
+
+/// Mounts a guest; leaves all other sources as they are.
+pub fn mounted(source: Source, pct: Option<&Path>) -> anyhow::Result<Ready> {
+    let Source::Guest(id) = source else {
+        return Ok(Ready {
+            source,
+            guest: None,
+        });
+    };
+    let mounted = Mounted::new(id, pct)?;
+    Ok(Ready {
+        source: Source::Dir(mounted.path().to_path_buf()),
+        guest: Some((id, mounted)),
     })
 }
 

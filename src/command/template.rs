@@ -1,12 +1,143 @@
 //! `template`: make, list, prune.
 
-use super::Context;
-use crate::cli::template::TemplateCommand;
+use std::path::PathBuf;
+use std::time::SystemTime;
 
-pub fn run(_: &Context, command: TemplateCommand) -> anyhow::Result<()> {
+use anyhow::Context as _;
+use serde_json::json;
+
+use super::{Context, bundle, print_text};
+use crate::cli::list::Format;
+use crate::cli::template::{
+    Kind, Place, TemplateCommand, TemplateCreate, TemplateList, TemplatePrune,
+};
+use crate::interrupt::Interrupt;
+use crate::logging::timestamp;
+use crate::state::StateError;
+use crate::template::create::{self, Form, Job};
+use crate::template::list::{Template, list};
+use crate::template::{prune, storage};
+
+pub fn run(context: &Context, command: TemplateCommand) -> anyhow::Result<()> {
     match command {
-        TemplateCommand::Create(_) => anyhow::bail!("`template create` is not in this version yet"),
-        TemplateCommand::List(_) => anyhow::bail!("`template list` is not in this version yet"),
-        TemplateCommand::Prune(_) => anyhow::bail!("`template prune` is not in this version yet"),
+        TemplateCommand::Create(args) => make(*args),
+        TemplateCommand::List(args) => print(&args),
+        TemplateCommand::Prune(args) => clean(context, &args),
     }
+}
+
+fn make(args: TemplateCreate) -> anyhow::Result<()> {
+    let interrupt = Interrupt::hold().context("hold signals back")?;
+    let place = match (&args.output, directory(&args.place)) {
+        (Some(file), _) => create::Place::File(file.clone()),
+        (None, dir) => create::Place::Dir(dir?),
+    };
+    let templates = args.place.clone();
+    let source = bundle::source(&args.from, || directory(&templates))?;
+    let mounted = bundle::mounted(source, args.pct_dir.as_deref())?;
+    let name = args.name.clone();
+    let made = create::make(&Job {
+        source: &mounted.source,
+        files: bundle::files(&args.unpacking, &interrupt),
+        place,
+        name: name.or_else(|| mounted.name()),
+        form: match args.kind {
+            Kind::Vztmpl => Form::Vztmpl,
+            Kind::Oci => Form::Oci,
+        },
+        level: args.level,
+        existing: bundle::existing(args.force),
+    })?;
+    if made.sockets > 0 {
+        tracing::warn!("left out {} sockets, which no archive holds", made.sockets);
+    }
+    print_text(&made.path.display().to_string())
+}
+
+/// The directory that the arguments mean.
+pub fn directory(place: &Place) -> anyhow::Result<PathBuf> {
+    if let Some(dir) = &place.dir {
+        return Ok(dir.clone());
+    }
+    let path = &place.storage_config;
+    let config = match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        config => config.with_context(|| format!("read `{}`", path.display()))?,
+    };
+    Ok(storage::directory(&config, &place.storage)?)
+}
+
+fn print(args: &TemplateList) -> anyhow::Result<()> {
+    let all = list(&directory(&args.place)?)?;
+    if args.format == Format::Json {
+        let all: Vec<_> = all.iter().map(entry).collect();
+        return print_text(&json!(all).to_string());
+    }
+    let mut lines = vec![format!(
+        "{:<12} {:>12} {:<20} FILE",
+        "DIGEST", "SIZE", "WRITTEN"
+    )];
+    lines.extend(all.iter().map(|template| {
+        let written = timestamp(template.written);
+        let written: String = written.chars().take(19).collect();
+        format!(
+            "{:<12} {:>12} {written:<20} {}",
+            template.digest, template.size, template.file
+        )
+    }));
+    print_text(&lines.join("\n"))
+}
+
+fn entry(template: &Template) -> serde_json::Value {
+    json!({
+        "file": template.file,
+        "path": template.path,
+        "kind": match template.form { Form::Vztmpl => "vztmpl", Form::Oci => "oci" },
+        "image": template.run.image,
+        "digest": template.run.digest,
+        "size": template.size,
+        "written": timestamp(template.written),
+    })
+}
+
+fn clean(context: &Context, args: &TemplatePrune) -> anyhow::Result<()> {
+    let rules = prune::Rules {
+        older_than: args.older_than,
+        unused: args.unused,
+        dangling: args.dangling,
+    };
+    if rules == prune::Rules::default() {
+        anyhow::bail!("say which: --older-than, --unused or --dangling");
+    }
+    let dir = directory(&args.place)?;
+    let mut texts = prune::guests(&args.pve);
+    for container in context.root.all()? {
+        match container.load() {
+            Ok(record) => texts.push(serde_json::to_string(&record)?),
+            // Being made, or just deleted.
+            Err(StateError::NoRecord(_) | StateError::NotExist) => {}
+            // A record that can't be read must not make its template look unused.
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let mut doomed = prune::choose(&list(&dir)?, rules, &texts, SystemTime::now());
+    if rules.dangling {
+        doomed.extend(prune::leftovers(&dir)?);
+    }
+    for one in &doomed {
+        let doing = if args.yes { "removed" } else { "would remove" };
+        if args.yes {
+            prune::remove(one)?;
+        }
+        print_text(&format!(
+            "{doing} {} ({}, {} bytes)",
+            one.path.display(),
+            one.reason,
+            one.size
+        ))?;
+    }
+    if !args.yes && !doomed.is_empty() {
+        print_text("nothing was removed: add --yes")?;
+    }
+    Ok(())
 }

@@ -153,7 +153,7 @@ fn everything_that_a_file_has_arrives() {
         (b"user.note".to_vec(), b"a\nb\0c=d".to_vec()),
     ];
     let acl_text = "user::rwx,user:5:r--,group::r-x,mask::r-x,other::r-x";
-    let attribute = acl::from_text(acl_text).unwrap();
+    let attribute = acl::from_text(acl_text, &|_, _| None).unwrap();
     let mut with_acl = dir("d");
     with_acl.0.xattrs = vec![
         (acl::ACCESS.to_vec(), attribute.clone()),
