@@ -6,6 +6,7 @@ mod common;
 
 /// The tests, a file a topic.
 mod cli_contract {
+    mod crash;
     mod exec;
     mod figures;
     mod foreground;
