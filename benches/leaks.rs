@@ -60,14 +60,14 @@ fn measure(args: &Args) -> Result<bool> {
     let broken = maker.running("broken", &["/bin/no-such-command"], false)?;
 
     for _ in 0..WARM_UP {
-        life(&caller, &bundle, &broken)?;
+        life(&caller, &sandbox.name, &bundle, &broken)?;
     }
     let before = Census::take(&caller.root, &sandbox.name)?;
     let mut times = Vec::with_capacity(args.cycles);
     for _ in 0..args.cycles {
-        times.push(life(&caller, &bundle, &broken)?.as_secs_f64() * 1e3);
+        times.push(life(&caller, &sandbox.name, &bundle, &broken)?.as_secs_f64() * 1e3);
     }
-    let after = Census::take(&caller.root, &sandbox.name)?;
+    let after = before.settled(&caller.root, &sandbox.name)?;
 
     println!(
         "After {} lives of a container, {}:\n",
@@ -104,8 +104,8 @@ fn measure(args: &Args) -> Result<bool> {
 }
 
 /// Everything that a container may go through, once; how long its own calls took.
-fn life(caller: &Caller, bundle: &Path, broken: &Path) -> Result<Duration> {
-    let (container, mut took) = caller.create("c", bundle)?;
+fn life(caller: &Caller, name: &str, bundle: &Path, broken: &Path) -> Result<Duration> {
+    let (container, mut took) = caller.create(&format!("{name}-c"), bundle)?;
     took += container.start()?;
     took += container.exec(&["/bin/true"])?;
     took += container.signal("KILL")?;
@@ -119,7 +119,7 @@ fn life(caller: &Caller, bundle: &Path, broken: &Path) -> Result<Duration> {
         return Err("a command that doesn't exist has run".into());
     }
     // What runs is taken down.
-    let (forced, _) = caller.create("forced", bundle)?;
+    let (forced, _) = caller.create(&format!("{name}-forced"), bundle)?;
     caller.call(&["delete", "--force", &forced.id])?;
     forced.reap()?;
     Ok(took)

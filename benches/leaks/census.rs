@@ -14,7 +14,8 @@ pub struct Census {
 }
 
 impl Census {
-    /// Counts. `root` is the runtime's, `name` stands in the paths of all cgroups.
+    /// Counts. `root` is the runtime's, `name` stands in the paths of all cgroups
+    /// and begins all ids.
     ///
     /// # Errors
     /// /proc can't be read.
@@ -25,7 +26,9 @@ impl Census {
         // A namespace outlives its processes where a mount holds it (namespaces(7)).
         let pinned = mounts.lines().filter(|line| line.contains(" - nsfs "));
         let keys = fs::read_to_string("/proc/keys").unwrap_or_default();
-        let session = keys.lines().filter(|line| line.contains("_ses."));
+        let session = keys
+            .lines()
+            .filter(|line| line.contains(&format!("_ses.{name}")));
         Ok(Census {
             counts: vec![
                 (
@@ -42,6 +45,22 @@ impl Census {
                 ("files and directories under the root", tree(root)),
             ],
         })
+    }
+
+    /// Counts again until nothing has grown, for two seconds at most: the kernel collects keyrings
+    /// and namespaces a little later than it says.
+    ///
+    /// # Errors
+    /// /proc can't be read.
+    pub fn settled(&self, root: &Path, name: &str) -> Result<Census> {
+        for _ in 0..20 {
+            let now = Census::take(root, name)?;
+            if self.is_no_less_than(&now) {
+                return Ok(now);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        Census::take(root, name)
     }
 
     /// Whether `later` has no more of anything.
