@@ -35,7 +35,9 @@ pub fn start(dir: &ContainerDir) -> anyhow::Result<()> {
     let held = std::fs::File::open(dir.path()).context("open state directory")?;
     let path = format!("/proc/self/fd/{}/{}", held.as_raw_fd(), host::START_SOCKET);
     let socket = UnixStream::connect(path).context("reach the waiting process")?;
-    Ok(channel::End::from(std::os::fd::OwnedFd::from(socket)).await_exec()?)
+    channel::End::from(std::os::fd::OwnedFd::from(socket)).await_exec()?;
+    // Whoever asks for the state after `start` must not hear of a created container.
+    Ok(dir.await_start()?)
 }
 
 /// Signals `init`, or with `all` every process of the cgroup.

@@ -237,6 +237,21 @@ impl ContainerDir {
         matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
     }
 
+    /// Waits until the init that held the waiting lock has let it go.
+    ///
+    /// A knock's end of the stream and the lock go with the same execve(2), but the kernel lets go
+    /// of descriptors one after the other, and the caller may be told before the lock is free.
+    pub fn await_start(&self) -> Result<(), StateError> {
+        let path = self.path.join("waiting");
+        let file = File::open(&path).map_err(io("open waiting lock", &path))?;
+        loop {
+            match file.lock_shared() {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                other => return other.map_err(io("await waiting lock", &path)),
+            }
+        }
+    }
+
     /// Removes the directory with all that is in it. Gone already is fine.
     pub fn remove(&self) -> Result<(), StateError> {
         match std::fs::remove_dir_all(&self.path) {
@@ -322,8 +337,15 @@ mod tests {
         assert!(!dir.is_waiting());
         let held = dir.hold_waiting_lock().unwrap();
         assert!(dir.is_waiting());
+        let waiter = {
+            let dir = dir.clone();
+            std::thread::spawn(move || dir.await_start().map(|()| dir.is_waiting()))
+        };
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        assert!(!waiter.is_finished());
         drop(held);
         assert!(!dir.is_waiting());
+        assert!(matches!(waiter.join().unwrap(), Ok(false)));
     }
 
     #[test]
