@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod conf;
 pub mod guest;
 pub mod options;
+pub mod passthrough;
 pub mod pct;
 pub mod settings;
 pub mod translate;

@@ -110,6 +110,28 @@ impl Guest {
         })
     }
 
+    /// Finds a container's guest on this node by its marker: after a crash that came before the
+    /// number was written down.
+    pub fn find(settings: &Settings, marker: &Marker) -> Result<Option<Guest>, GuestError> {
+        let cluster = Cluster::open(settings)?;
+        for (vmid, known) in cluster.guests()? {
+            if known.node != cluster.node() || known.kind != "lxc" {
+                continue;
+            }
+            let conf = cluster.read(vmid)?.map(|text| Conf::parse(&text));
+            if conf.and_then(|conf| Marker::of(&conf)).as_ref() == Some(marker) {
+                return Ok(Some(Guest {
+                    vmid,
+                    node: known.node,
+                    id: marker.id.clone(),
+                    root: marker.root.clone(),
+                    settings: settings.clone(),
+                }));
+            }
+        }
+        Ok(None)
+    }
+
     fn cluster(&self) -> Result<Cluster, ClusterError> {
         Cluster::open(&self.settings)
     }
@@ -207,6 +229,11 @@ impl Guest {
         Ok(())
     }
 
+    /// Puts a whole new configuration in place of its own, such as of its placeholder.
+    pub fn replace(&self, conf: &Conf) -> Result<(), GuestError> {
+        self.edit(|old| conf.clone_into(old))
+    }
+
     /// Removes it with the volumes that it owns; what runs in it must have ended, or is ended by
     /// Proxmox. Gone already is fine, and a number that others use now is left alone.
     ///
@@ -223,6 +250,9 @@ impl Guest {
         };
         if conf.get("protection") == Some("1") {
             return Err(GuestError::Protected(self.vmid));
+        }
+        if is_placeholder(&conf) {
+            self.edit(|conf| conf.remove("lock"))?;
         }
         self.await_unlocked()?;
         match self.pct(&[
@@ -260,6 +290,12 @@ impl Guest {
             }
         }
     }
+}
+
+/// Only pxrun writes a marked guest that is still being created: `pct create` takes the lock away
+/// together with writing anything else.
+fn is_placeholder(conf: &Conf) -> bool {
+    conf.get("lock") == Some("create")
 }
 
 fn is(error: &PctError, reasons: &[Reason]) -> bool {

@@ -77,23 +77,6 @@ const NETWORK: &[Field] = &[
     field("type", Shape::OneOf(&["veth"])),
 ];
 
-const DEVICE: &[Field] = &[
-    need("path", Shape::Device),
-    field("deny-write", Shape::Bool),
-    field("gid", Shape::Int(0, u32::MAX as u64)),
-    field("mode", Shape::Mode),
-    field("uid", Shape::Int(0, u32::MAX as u64)),
-];
-
-const FEATURES: &[Field] = &[
-    field("force_rw_sys", Shape::Bool),
-    field("fuse", Shape::Bool),
-    field("keyctl", Shape::Bool),
-    field("mknod", Shape::Bool),
-    field("mount", Shape::Word),
-    field("nesting", Shape::Bool),
-];
-
 const STARTUP: &[Field] = &[
     field("order", Shape::Int(0, u32::MAX as u64)),
     field("up", Shape::Int(0, u32::MAX as u64)),
@@ -112,10 +95,13 @@ const ROWS: &[Row] = &[
     row("cpuunits", int(0, 500_000)),
     row("debug", bool_()),
     row("description", Shape::Lines(DESCRIPTION)),
-    rows("dev", 256, Shape::Fields(DEVICE, Some("path"))),
+    own_rows("dev", 256, "`linux.devices` has them"),
     own("entrypoint", "it starts pxrun's own first process"),
     own("env", "`process.env` has it"),
-    row("features", Shape::Fields(FEATURES, None)),
+    own(
+        "features",
+        "the container's own profile, filter and devices decide",
+    ),
     row("hookscript", Shape::VolumeId),
     row("hostname", Shape::Dns),
     own("lock", "it is Proxmox's"),
@@ -137,12 +123,7 @@ const ROWS: &[Row] = &[
     row("timezone", Shape::Zone),
     own("tty", "the container has no Proxmox console"),
     own("unprivileged", "it follows `linux.namespaces`"),
-    Row {
-        name: "unused",
-        count: Some(256),
-        shape: Shape::VolumeId,
-        own: Some("it is Proxmox's"),
-    },
+    own_rows("unused", 256, "it is Proxmox's"),
 ];
 
 const fn row(name: &'static str, shape: Shape) -> Row {
@@ -172,6 +153,15 @@ const fn own(name: &'static str, reason: &'static str) -> Row {
     }
 }
 
+const fn own_rows(name: &'static str, count: u32, reason: &'static str) -> Row {
+    Row {
+        name,
+        count: Some(count),
+        shape: Shape::Bool,
+        own: Some(reason),
+    }
+}
+
 /// Checks an option and its value.
 ///
 /// # Errors
@@ -185,6 +175,16 @@ pub fn check(name: &str, value: &str) -> Result<(), OptionError> {
         option: name.to_owned(),
         wrong,
     })
+}
+
+/// Why an option can't be changed from outside; `None` when it can.
+pub fn owner(name: &str) -> Option<OptionError> {
+    match find(name) {
+        None => Some(OptionError::Unknown(name.to_owned())),
+        Some(row) => row
+            .own
+            .map(|reason| OptionError::Own(name.to_owned(), reason)),
+    }
 }
 
 fn find(name: &str) -> Option<&'static Row> {
@@ -235,8 +235,6 @@ mod tests {
                 "volume=local:701/vm-701-disk-0.raw,mp=/x,size=8G,backup=0",
             ),
             ("mp1", "tank:8,mp=/var/lib/db"),
-            ("dev0", "/dev/dri/renderD128,mode=0660,gid=44"),
-            ("features", "nesting=1,keyctl=1,mount=nfs;cifs"),
             ("cores", "4"),
             ("cpulimit", "0.5"),
             ("startup", "order=3,up=30"),
@@ -272,8 +270,8 @@ mod tests {
             ("mp0", "srv/x,mp=/x", "volume"),
             ("mp0", "/srv/../x,mp=/x", "volume"),
             ("mp0", "/srv/x,mp=/x\nlock: backup", "control character"),
-            ("dev0", "/etc/passwd", "path"),
-            ("dev0", "/dev/../etc/passwd", "path"),
+            ("dev0", "/dev/null", "linux.devices"),
+            ("features", "nesting=1", "set by pxrun"),
             ("memory", "8", "16 to"),
             ("memory", "lots", "16 to"),
             ("hostname", "bad_host!", "DNS"),

@@ -14,6 +14,7 @@ use super::options::{self, ANNOTATION, OptionError};
 use super::settings::{Mode, Settings};
 use super::vmid::Wish;
 
+pub use limits::shown as shown_limits;
 pub use words::{Marker, TAG};
 
 /// What the host says, as a value.
@@ -38,8 +39,6 @@ pub struct Input<'a> {
     pub root: &'a Path,
     /// The bundle.
     pub bundle: &'a Path,
-    /// The root file system as the host sees it.
-    pub rootfs: &'a Path,
     /// The configuration.
     pub spec: &'a Spec,
     /// The node's settings.
@@ -99,8 +98,6 @@ pub struct Plan {
     pub options: BTreeMap<String, String>,
     /// What people read, with the lines by which pxrun knows the guest again.
     pub description: String,
-    /// The value of `rootfs` in zero-copy mode.
-    rootfs: String,
     /// LXC's keys that have to stand in the guest's own file.
     own_lines: Vec<(String, String)>,
     /// Those that lift what Proxmox generates; they come first in the included file.
@@ -131,23 +128,49 @@ impl Plan {
             pool: wishes.pool,
             options,
             description,
-            rootfs: rootfs(input)?,
             own_lines: limits::own_lines(input),
             lifted: limits::lifted(),
         })
     }
 
-    /// The guest's file in zero-copy mode. `lines` are LXC's own settings for the container; those
-    /// that Proxmox looks for in the guest's file go there, and `include` names the file of the
-    /// others ([`Plan::included`]).
-    pub fn conf(&self, lines: &[(String, String)], include: &Path) -> Conf {
+    /// The guest's file in zero-copy mode, with its root at `rootfs` as the host sees it. `lines`
+    /// are LXC's own settings for the container; those that Proxmox looks for in the guest's file
+    /// go there, and `include` names the file of the others ([`Plan::included`]).
+    ///
+    /// # Errors
+    /// The root's path can't stand in the file.
+    pub fn conf(
+        &self,
+        lines: &[(String, String)],
+        rootfs: &Path,
+        include: &Path,
+    ) -> Result<Conf, TranslateError> {
+        let mut conf = self.base();
+        conf.set("rootfs", value_of(rootfs)?);
+        self.mark(&mut conf, lines, include);
+        Ok(conf)
+    }
+
+    /// What holds the number until everything is known: locked as by `pct create`, so that nobody
+    /// starts it.
+    pub fn placeholder(&self) -> Conf {
+        let mut conf = self.base();
+        conf.set("lock", "create");
+        conf.set_description(&self.description);
+        conf
+    }
+
+    fn base(&self) -> Conf {
         let mut conf = Conf::default();
         for (key, value) in &self.options {
             conf.set(key, value);
         }
-        conf.set("rootfs", &self.rootfs);
-        self.mark(&mut conf, lines, include);
         conf
+    }
+
+    /// Whether Proxmox makes a network for the guest.
+    pub fn has_network(&self) -> bool {
+        self.options.keys().any(|name| is_net(name))
     }
 
     /// Adds to a guest that Proxmox made what it has no option for.
@@ -365,16 +388,14 @@ fn is_new_volume(value: &str) -> bool {
         .is_some_and(|(_, rest)| rest.parse::<f64>().is_ok())
 }
 
-/// The bundle's directory; read-only where the whole root is.
-fn rootfs(input: &Input<'_>) -> Result<String, TranslateError> {
-    let path = input.rootfs.to_str().filter(|path| {
-        path.starts_with('/')
-            && !path.contains([',', '='])
-            && !path.chars().any(char::is_control)
-            && path.trim_end() == *path
-    });
-    path.map(str::to_owned)
-        .ok_or_else(|| TranslateError::Root(input.rootfs.to_owned()))
+/// A path as the value of `rootfs`: it stands before commas, on a line of its own.
+fn value_of(path: &Path) -> Result<&str, TranslateError> {
+    let fits = |path: &&str| {
+        let bare = !path.contains([',', '=']) && !path.chars().any(char::is_control);
+        path.starts_with('/') && bare && path.trim_end() == *path
+    };
+    let path_text = path.to_str().filter(fits);
+    path_text.ok_or_else(|| TranslateError::Root(path.to_owned()))
 }
 
 #[cfg(test)]

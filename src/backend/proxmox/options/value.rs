@@ -29,16 +29,12 @@ pub enum Shape {
     /// An address with its prefix length, or one of these words.
     Network(u8, &'static [&'static str]),
     Mac,
-    /// `0` and three octal digits.
-    Mode,
     /// A number with a unit.
     Size,
     /// `storage:name`.
     VolumeId,
     /// A volume id, `storage:GiB`, or the absolute path of a directory.
     Volume,
-    /// A path below `/dev`.
-    Device,
     /// A place inside the container.
     Inside,
     IdMap,
@@ -169,17 +165,11 @@ impl Shape {
             Shape::Address(version) => address(value, version),
             Shape::Network(version, words) => words.contains(&value) || network(value, version),
             Shape::Mac => mac(value),
-            Shape::Mode => {
-                value.len() == 4
-                    && value.starts_with('0')
-                    && value.bytes().all(|b| (b'0'..=b'7').contains(&b))
-            }
             Shape::Size => decimal(value.trim_end_matches(['K', 'M', 'G', 'T']), 0, u64::MAX),
             Shape::VolumeId => volume_id(value),
             Shape::Volume => {
                 volume_id(value) || (value.len() > 1 && value.starts_with('/') && plain_path(value))
             }
-            Shape::Device => value.starts_with("/dev/") && plain_path(value),
             Shape::Inside => value.starts_with('/') && plain_path(value),
             Shape::IdMap => value == "passthrough" || value.split(';').all(id_map),
             Shape::Zone => value == "host" || zone(value),
@@ -211,11 +201,9 @@ impl Shape {
                 )
             }
             Shape::Mac => "a MAC address".to_owned(),
-            Shape::Mode => "a mode such as `0660`".to_owned(),
             Shape::Size => "a size such as `8G`".to_owned(),
             Shape::VolumeId => "a volume such as `local:snippets/hook.sh`".to_owned(),
             Shape::Volume => "a volume, `storage:GiB`, or an absolute path without `..`".to_owned(),
-            Shape::Device => "a path below `/dev`".to_owned(),
             Shape::Inside => "an absolute path without `..`".to_owned(),
             Shape::IdMap => "`passthrough` or a list such as `u:0:100000:65536`".to_owned(),
             Shape::Zone => "the name of a time zone, or `host`".to_owned(),

@@ -41,7 +41,6 @@ fn plan_with(spec: &Spec, settings: &Settings, host: Host) -> Result<Plan, Trans
         id: "3f2a",
         root: Path::new("/run/pxrun"),
         bundle: Path::new("/b"),
-        rootfs: Path::new("/b/rootfs"),
         spec,
         settings,
         host,
@@ -65,7 +64,7 @@ fn refused(annotation: &str, value: &str, change: Value) -> String {
 fn lines() -> Vec<(String, String)> {
     [
         ("lxc.init.cmd", "/dev/.pxrun"),
-        ("lxc.seccomp.profile", ""),
+        ("lxc.apparmor.profile", "unconfined"),
         ("lxc.idmap", "u 0 100000 65536"),
         ("lxc.no_new_privs", "0"),
     ]
@@ -100,7 +99,8 @@ fn real_configurations_become_these_guests() {
         let include = Path::new("/var/lib/pxrun/3f2a/lxc.conf");
         let text = format!(
             "{}=== {}\n{}",
-            plan.conf(&lines(), include),
+            plan.conf(&lines(), Path::new("/b/rootfs"), include)
+                .unwrap(),
             include.display(),
             plan.included(&lines())
         );
@@ -191,7 +191,7 @@ fn a_cpuset_stands_in_the_guests_own_file() {
     ] {
         let host = Host { cgroup_v2, ..HOST };
         let plan = plan_with(&spec(change.clone()), &Settings::default(), host).unwrap();
-        let conf = plan.conf(&[], Path::new("/i"));
+        let conf = plan.conf(&[], Path::new("/b/r"), Path::new("/i")).unwrap();
         assert_eq!(conf.lxc(key).collect::<Vec<_>>(), ["0-1"]);
     }
 }
@@ -291,7 +291,9 @@ fn names_are_made_fit() {
 
 #[test]
 fn a_guest_says_whose_it_is_and_nobody_elses_does() {
-    let conf = plan(json!({})).conf(&[], Path::new("/i"));
+    let conf = plan(json!({}))
+        .conf(&[], Path::new("/b/r"), Path::new("/i"))
+        .unwrap();
     let marker = Marker {
         id: "3f2a".into(),
         root: "/run/pxrun".into(),
@@ -316,27 +318,40 @@ fn an_annotation_adds_no_lines_to_the_guest() {
     let evil = plan(
         json!({"annotations": {"io.kubernetes.cri.image-name": "a\nlxc.hook.start: /x"}, "hostname": "a\nb"}),
     );
-    let conf = evil.conf(&[], Path::new("/i"));
+    let conf = evil.conf(&[], Path::new("/b/r"), Path::new("/i")).unwrap();
     assert_eq!(conf.lxc("lxc.hook.start").count(), 0);
     assert_eq!(conf.get("hostname"), Some("a-b"));
 }
 
 #[test]
 fn a_root_that_the_file_cannot_hold_is_refused() {
-    let spec = spec(json!({}));
+    let plan = plan(json!({}));
     for bad in ["/a,b", "/a=b", "/a\nb", "/a ", "rel"] {
-        let input = Input {
-            id: "c",
-            root: Path::new("/r"),
-            bundle: Path::new("/b"),
-            rootfs: Path::new(bad),
-            spec: &spec,
-            settings: &Settings::default(),
-            host: HOST,
-        };
-        assert!(
-            matches!(Plan::new(&input), Err(TranslateError::Root(_))),
-            "{bad:?}"
-        );
+        let conf = plan.conf(&[], Path::new(bad), Path::new("/i"));
+        assert!(matches!(conf, Err(TranslateError::Root(_))), "{bad:?}");
     }
+}
+
+#[test]
+fn the_placeholder_is_locked_and_marked() {
+    let plan = plan(json!({}));
+    let conf = plan.placeholder();
+    assert_eq!(conf.get("lock"), Some("create"));
+    assert!(Marker::of(&conf).is_some());
+    let whole = plan.conf(&[], Path::new("/b/r"), Path::new("/i")).unwrap();
+    assert_eq!(whole.get("lock"), None);
+}
+
+#[test]
+fn an_update_shows_what_it_sets_and_nothing_else() {
+    let shown = |resources: Value| shown_limits(&serde_json::from_value(resources).unwrap(), HOST);
+    assert!(shown(json!({"pids": {"limit": 7}})).is_empty());
+    let memory = shown(json!({"memory": {"limit": 33_554_432}}));
+    assert_eq!(
+        memory,
+        BTreeMap::from([("memory".to_owned(), "32".to_owned())])
+    );
+    let lifted = shown(json!({"memory": {"limit": -1, "swap": -1}}));
+    assert_eq!(lifted["memory"], "16000");
+    assert_eq!(lifted["swap"], "2000");
 }
