@@ -157,6 +157,7 @@ pub fn by_name(name: &str) -> anyhow::Result<&'static dyn Backend> {
     match name {
         embedded::NAME => Ok(&embedded::Embedded),
         lxc::NAME => Ok(&lxc::Lxc),
+        proxmox::NAME => Ok(&proxmox::Proxmox),
         other if is_delegate(other) => Ok(&delegate::Delegate),
         other => anyhow::bail!("backend `{other}` is unknown to this version"),
     }
@@ -166,7 +167,7 @@ pub fn by_name(name: &str) -> anyhow::Result<&'static dyn Backend> {
 pub const KNOWN: [&str; 6] = [embedded::NAME, "lxc", "proxmox", "jail", "crun", "runc"];
 
 /// Names that are or will be backends of pxrun's own; every other one is another runtime's.
-const OWN: [&str; 4] = [embedded::NAME, "lxc", "proxmox", "jail"];
+const OWN: [&str; 4] = [embedded::NAME, lxc::NAME, proxmox::NAME, "jail"];
 
 /// Whether containers of that backend belong to another runtime.
 pub fn is_delegate(name: &str) -> bool {

@@ -1,18 +1,136 @@
-//! Containers as LXC guests of a Proxmox node, beside its virtual machines: guests' configurations,
-//! their numbers, and Proxmox's own tools. It must not know argument types or write to standard
-//! error.
+//! Containers as LXC guests of a Proxmox node, beside its virtual machines. The LXC engine builds
+//! them; here they get a guest's configuration and number and are started by Proxmox itself. It
+//! must not know argument types or write to standard error.
 
 pub mod cluster;
 pub mod conf;
+mod create;
 pub mod guest;
+mod host;
+mod kept;
+mod launch;
 pub mod options;
 pub mod passthrough;
 pub mod pct;
+mod root;
 pub mod settings;
 pub mod translate;
 pub mod vmid;
+
+use std::path::PathBuf;
+
+use oci_spec::runtime::LinuxResources;
+use serde_json::Value;
+
+use self::guest::Whereabouts;
+use self::kept::Kept;
+use self::launch::Node;
+use super::lxc::{self, Engine};
+use super::{Backend, CreateOptions, Creation, ExecRequest, Running, linux};
+use crate::cgroup::Cgroup;
+use crate::error::Kind;
+use crate::spec::Validated;
+use crate::state::{ContainerDir, Record};
 
 pub use settings::Settings;
 
 /// The name in records.
 pub const NAME: &str = "proxmox";
+
+/// Guests of this node.
+pub struct Proxmox;
+
+impl Backend for Proxmox {
+    fn create(
+        &self,
+        dir: &ContainerDir,
+        record: &mut Record,
+        spec: &Validated,
+        options: CreateOptions,
+    ) -> anyhow::Result<Box<dyn Creation>> {
+        create::create(dir, record, spec, options)
+    }
+
+    fn start(&self, dir: &ContainerDir, _record: &Record) -> anyhow::Result<()> {
+        linux::start(dir)
+    }
+
+    fn exec(
+        &self,
+        record: &Record,
+        config: &Validated,
+        job: ExecRequest,
+    ) -> anyhow::Result<Running> {
+        lxc::exec(record, config, job)
+    }
+
+    fn root_path(&self, record: &Record) -> anyhow::Result<PathBuf> {
+        lxc::root_path(record)
+    }
+
+    fn kill(&self, record: &Record, signal: i32, all: bool) -> anyhow::Result<()> {
+        if !owns_cgroup(record)? {
+            return Err(Kind::NotRunning.into());
+        }
+        lxc::kill(record, signal, all)
+    }
+
+    fn pause(&self, record: &Record) -> anyhow::Result<()> {
+        Ok(record.cgroup.freeze()?)
+    }
+
+    fn resume(&self, record: &Record) -> anyhow::Result<()> {
+        Ok(record.cgroup.thaw()?)
+    }
+
+    fn is_paused(&self, record: &Record) -> bool {
+        record.cgroup.is_frozen().unwrap_or(false)
+    }
+
+    fn update(
+        &self,
+        record: &Record,
+        resources: &LinuxResources,
+        raw: &Value,
+    ) -> anyhow::Result<()> {
+        linux::update(record, resources, raw)?;
+        // The limit is in force; that Proxmox shows the old one is no failure of the update.
+        if let Err(error) = create::show_limits(record, resources) {
+            tracing::warn!("show the new limits in Proxmox: {error:#}");
+        }
+        Ok(())
+    }
+
+    fn pids(&self, record: &Record) -> anyhow::Result<Vec<i32>> {
+        lxc::pids(record)
+    }
+
+    fn stats(&self, record: &Record) -> anyhow::Result<Value> {
+        Ok(serde_json::to_value(record.cgroup.stats()?)?)
+    }
+
+    fn destroy(&self, record: &Record) -> anyhow::Result<()> {
+        let mut record = record.clone();
+        if !owns_cgroup(&record)? {
+            record.cgroup = Cgroup::disabled();
+        }
+        let node = Node::default();
+        Engine { launcher: &node }.destroy(&record)
+    }
+}
+
+/// Whether the cgroup is still this container's: its path is made of a number that may have come
+/// to another guest since.
+fn owns_cgroup(record: &Record) -> anyhow::Result<bool> {
+    if lxc::own::Own::of(record).live_init().is_some() {
+        return Ok(true);
+    }
+    match Kept::of(record) {
+        Some(Kept::Guest { guest, .. }) => Ok(match guest.whereabouts()? {
+            Whereabouts::Here(_) | Whereabouts::Gone => true,
+            Whereabouts::Foreign | Whereabouts::Moved(_) => false,
+        }),
+        // Without a number there is no cgroup made of it.
+        _ => Ok(true),
+    }
+}

@@ -12,13 +12,15 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use super::{delegate, embedded, lxc};
+use super::{delegate, embedded, lxc, proxmox};
 
 /// All tables `[backend.NAME]`.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// Other OCI runtimes: every name that no backend of pxrun's own has.
     pub delegates: BTreeMap<String, delegate::Settings>,
+    /// The Proxmox node.
+    pub proxmox: proxmox::Settings,
 }
 
 /// A backend without settings.
@@ -49,6 +51,7 @@ impl<'de> Visitor<'de> for Tables {
                 embedded::NAME | lxc::NAME => {
                     tables.next_value::<Nothing>()?;
                 }
+                proxmox::NAME => settings.proxmox = tables.next_value()?,
                 _ => {
                     let delegate = tables.next_value()?;
                     settings.delegates.insert(name, delegate);

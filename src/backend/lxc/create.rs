@@ -99,6 +99,8 @@ pub fn create(
     let ready = prepare(record, spec, &options)?;
     let mut own = Own {
         name: place::new_name(&record.id)?,
+        // What the launcher has made already must not be forgotten.
+        launcher: Own::of(record).launcher,
         ..Own::default()
     };
     let place = Place::of(&own.name);

@@ -41,13 +41,16 @@ impl Lines {
 
 impl fmt::Display for Lines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (key, value) in &self.0 {
-            match needs_quotes(value) {
-                true => writeln!(f, "{key} = \"{value}\"")?,
-                false => writeln!(f, "{key} = {value}")?,
-            }
-        }
-        Ok(())
+        self.iter()
+            .try_for_each(|(key, value)| writeln!(f, "{}", line(key, value)))
+    }
+}
+
+/// One line of the file.
+pub fn line(key: &str, value: &str) -> String {
+    match needs_quotes(value) {
+        true => format!("{key} = \"{value}\""),
+        false => format!("{key} = {value}"),
     }
 }
 

@@ -110,6 +110,8 @@ pub struct Settings {
     pub tool_dir: Option<PathBuf>,
     /// Where the files are that guests include: they outlive a reboot.
     pub keep_dir: PathBuf,
+    /// A process in whose mount namespace guests are started.
+    pub host_pid: u32,
 }
 
 impl Default for Settings {
@@ -133,6 +135,7 @@ impl Default for Settings {
             lxc_dir: "/var/lib/lxc".into(),
             tool_dir: None,
             keep_dir: "/var/lib/pxrun".into(),
+            host_pid: 1,
         }
     }
 }

@@ -13,6 +13,7 @@ use super::conf::Conf;
 use super::options::{self, ANNOTATION, OptionError};
 use super::settings::{Mode, Settings};
 use super::vmid::Wish;
+use crate::backend::lxc::lines::line;
 
 pub use limits::shown as shown_limits;
 pub use words::{Marker, TAG};
@@ -187,8 +188,7 @@ impl Plan {
     pub fn included(&self, lines: &[(String, String)]) -> String {
         let rest = lines.iter().filter(|(key, _)| !is_own(key));
         let all = self.lifted.iter().chain(rest);
-        all.map(|(key, value)| format!("{key} = {value}\n"))
-            .collect()
+        all.map(|(key, value)| line(key, value) + "\n").collect()
     }
 }
 
