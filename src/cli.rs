@@ -16,6 +16,7 @@ mod help;
 pub mod id;
 pub mod kill;
 pub mod list;
+pub mod pct;
 pub mod ps;
 pub mod quantity;
 pub mod restore;
@@ -40,6 +41,7 @@ pub use kill::Kill;
 /// Commands whose arguments are just those of the common OCI command line.
 pub use liboci_cli::{Delete, Features, Pause, Resume, Spec, Start, State};
 pub use list::List;
+pub use pct::Pct;
 pub use ps::Ps;
 pub use restore::Restore;
 pub use route::Route;
@@ -134,6 +136,11 @@ pub enum Command {
     Doctor(Doctor),
     /// check or print the configuration
     Config(Config),
+    /// run Proxmox's pct on the guest of a container
+    ///
+    /// The guest's number is put in. Commands that would break what the container's caller relies
+    /// on are refused, with the reason.
+    Pct(Pct),
     /// print a shell's completion script
     Completion(Completion),
 }

@@ -15,6 +15,7 @@ mod features;
 mod freeze;
 mod kill;
 mod list;
+mod pct;
 mod ps;
 mod route;
 mod run;
@@ -83,6 +84,7 @@ pub fn run(cli: Cli, root: PathBuf, source: Source) -> anyhow::Result<i32> {
         Command::Bundle(args) => bundle::run(&context, args.command),
         Command::Template(args) => template::run(&context, args.command).map(|()| 0),
         Command::Features(_) => features::run().map(|()| 0),
+        Command::Pct(args) => pct::run(&context, args),
         Command::Setup(args) => setup::run(args).map(|()| 0),
         Command::Completion(args) => completion::run(&args).map(|()| 0),
     }

@@ -119,6 +119,27 @@ impl Backend for Proxmox {
     }
 }
 
+/// Runs pct on a container's guest, with the caller's own streams: some of its commands need a
+/// terminal. The exit code is pct's.
+///
+/// # Errors
+/// The container is no guest, or the command would break its contract.
+pub fn run_pct(record: &Record, words: &[String]) -> anyhow::Result<i32> {
+    use std::os::unix::process::ExitStatusExt;
+    let guest = match Kept::of(record) {
+        Some(Kept::Guest { guest, .. }) if record.backend == NAME => guest,
+        _ => anyhow::bail!("it is no guest of Proxmox's"),
+    };
+    let line = passthrough::command_line(words, guest.vmid)?;
+    if guest.whereabouts()? == Whereabouts::Foreign {
+        return Err(guest::GuestError::Foreign(guest.vmid).into());
+    }
+    let tool = pct::Tool::find("pct", guest.settings.tool_dir.as_deref())?;
+    let status = tool.interactive(&line).status()?;
+    let signal = status.signal().map(|signal| 128 + signal);
+    Ok(status.code().or(signal).unwrap_or(1))
+}
+
 /// Whether the cgroup is still this container's: its path is made of a number that may have come
 /// to another guest since.
 fn owns_cgroup(record: &Record) -> anyhow::Result<bool> {

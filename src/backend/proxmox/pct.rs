@@ -5,7 +5,6 @@
 mod error;
 pub mod texts;
 
-use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -130,7 +129,7 @@ impl Tool {
 
     /// The tool with these arguments and the caller's own standard streams and environment, for
     /// people: `pct enter` needs a terminal.
-    pub fn interactive(&self, args: &[OsString]) -> Command {
+    pub fn interactive(&self, args: &[String]) -> Command {
         let mut command = Command::new(&self.path);
         command.args(args);
         command
