@@ -70,6 +70,7 @@ test-all: test ## the same suites on every backend that this version has
 	hack/test lxc
 	hack/test runc --short
 	hack/test crun --short
+	hack/test proxmox
 
 check-freebsd: ## check the types of the jail backend for FreeBSD (installs Debian's rustc-web)
 	hack/check-freebsd

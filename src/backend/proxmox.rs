@@ -127,7 +127,7 @@ impl Backend for Proxmox {
 pub fn run_pct(record: &Record, words: &[String]) -> anyhow::Result<i32> {
     use std::os::unix::process::ExitStatusExt;
     let guest = match Kept::of(record) {
-        Some(Kept::Guest { guest, .. }) if record.backend == NAME => guest,
+        Some(Kept::Guest { guest }) if record.backend == NAME => guest,
         _ => anyhow::bail!("it is no guest of Proxmox's"),
     };
     let line = passthrough::command_line(words, guest.vmid)?;
@@ -147,7 +147,7 @@ fn owns_cgroup(record: &Record) -> anyhow::Result<bool> {
         return Ok(true);
     }
     match Kept::of(record) {
-        Some(Kept::Guest { guest, .. }) => Ok(match guest.whereabouts()? {
+        Some(Kept::Guest { guest }) => Ok(match guest.whereabouts()? {
             Whereabouts::Here(_) | Whereabouts::Gone => true,
             Whereabouts::Foreign | Whereabouts::Moved(_) => false,
         }),

@@ -80,7 +80,6 @@ fn define(
     let guest = Guest::define(settings, &marker, plan.wish, &recorded, &plan.placeholder())?;
     let kept = Kept::Guest {
         guest: Box::new(guest.clone()),
-        shown: None,
     };
     kept.keep_in(record);
     dir.save(record)?;
@@ -126,7 +125,7 @@ fn cgroup(record: &Record, spec: &Spec, settings: &Settings, vmid: u32) -> anyho
 
 /// Writes new limits where Proxmox shows them.
 pub fn show_limits(record: &Record, resources: &LinuxResources) -> anyhow::Result<()> {
-    let Some(Kept::Guest { guest, .. }) = Kept::of(record) else {
+    let Some(Kept::Guest { guest }) = Kept::of(record) else {
         return Ok(());
     };
     let changes = shown_limits(resources, host::facts(&record.cgroup));

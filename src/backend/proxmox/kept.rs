@@ -27,9 +27,6 @@ pub enum Kept {
     Guest {
         /// Which.
         guest: Box<Guest>,
-        /// Where the root was mounted for the host to see it, if it had to be.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        shown: Option<PathBuf>,
     },
 }
 
@@ -60,7 +57,7 @@ impl Kept {
     pub fn vmid(&self) -> Option<u32> {
         match self {
             Kept::Claiming { .. } => None,
-            Kept::Guest { guest, .. } => Some(guest.vmid),
+            Kept::Guest { guest } => Some(guest.vmid),
         }
     }
 }

@@ -69,13 +69,17 @@ impl Launcher for Node {
         let lines = pairs(told.lines, &job.plan);
         let include = include(&job.guest);
         write_include(&include, &job.plan.included(&lines))?;
-        let shown = show(told, job.guest.settings.host_pid)?;
-        let at = shown.as_deref().unwrap_or(told.root_path);
+        // The container gets its root without LXC; this one is for people, and for Proxmox's hook,
+        // which insists on a directory.
+        let empty = told.place.root();
+        let at = match root::is_visible(told.bundle_root, job.guest.settings.host_pid) {
+            true => told.bundle_root,
+            false => &empty,
+        };
         let conf = job.plan.conf(&lines, at, &include)?;
         job.guest.replace(&conf)?;
         let kept = Kept::Guest {
             guest: Box::new(job.guest.clone()),
-            shown,
         };
         let (done, end) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
         let guest = job.guest.clone();
@@ -95,11 +99,8 @@ impl Launcher for Node {
 
     fn remove(&self, own: &Own) -> anyhow::Result<()> {
         match Kept::from_own(own) {
-            Some(Kept::Guest { guest, shown }) => {
+            Some(Kept::Guest { guest }) => {
                 guest.destroy()?;
-                if let Some(at) = &shown {
-                    root::hide(at, guest.settings.host_pid)?;
-                }
                 remove_include(&include(&guest));
             }
             Some(Kept::Claiming { id, root, settings }) => {
@@ -154,19 +155,6 @@ fn remove_include(path: &Path) {
         }
         _ => {}
     }
-}
-
-/// Where the root was mounted for the host, if its own path doesn't do.
-fn show(
-    told: &crate::backend::lxc::launch::Guest<'_>,
-    host: u32,
-) -> anyhow::Result<Option<PathBuf>> {
-    if root::is_visible(told.root_path, host) {
-        return Ok(None);
-    }
-    let at = told.place.root();
-    root::show(told.rootfs, &at, host)?;
-    Ok(Some(at))
 }
 
 /// `pct start` under way.

@@ -114,7 +114,7 @@ impl Plan {
         let wishes = Wishes::new(input)?;
         let mut options = fixed(input);
         limits::options(input, &mut options);
-        let asked = asked(input, &wishes)?;
+        let asked = asked(input)?;
         let description = words::description(input, asked.get("description").map(String::as_str));
         let tags = words::tags(input, asked.get("tags").map(String::as_str));
         options.extend(asked);
@@ -325,7 +325,7 @@ fn has_new(spec: &Spec, kind: LinuxNamespaceType) -> bool {
 }
 
 /// Options from the settings, and from annotations, which go before them.
-fn asked(input: &Input<'_>, wishes: &Wishes) -> Result<BTreeMap<String, String>, TranslateError> {
+fn asked(input: &Input<'_>) -> Result<BTreeMap<String, String>, TranslateError> {
     let own_net = has_new(input.spec, LinuxNamespaceType::Network);
     let mut options = input.settings.options.clone();
     // A default for all guests is no wish of a container that has a network already.
@@ -358,17 +358,6 @@ fn asked(input: &Input<'_>, wishes: &Wishes) -> Result<BTreeMap<String, String>,
                 needs,
             });
         }
-        if name.starts_with("mp")
-            && wishes.mode == Mode::ZeroCopy
-            && !value.starts_with('/')
-            && is_new_volume(value)
-        {
-            let needs = "a volume that exists, or the mode `volume`: Proxmox makes volumes in `pct create` only";
-            return Err(TranslateError::Needs {
-                key: key.clone(),
-                needs,
-            });
-        }
         options.insert(name.to_owned(), value.clone());
     }
     Ok(options)
@@ -377,15 +366,6 @@ fn asked(input: &Input<'_>, wishes: &Wishes) -> Result<BTreeMap<String, String>,
 fn is_net(name: &str) -> bool {
     name.strip_prefix("net")
         .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-}
-
-/// `storage:8`: a size instead of a name.
-fn is_new_volume(value: &str) -> bool {
-    let volume = value.split(',').next().unwrap_or_default();
-    let volume = volume.strip_prefix("volume=").unwrap_or(volume);
-    volume
-        .split_once(':')
-        .is_some_and(|(_, rest)| rest.parse::<f64>().is_ok())
 }
 
 /// A path as the value of `rootfs`: it stands before commas, on a line of its own.

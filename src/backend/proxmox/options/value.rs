@@ -10,8 +10,6 @@ pub enum Shape {
     Int(u64, u64),
     Number(u64, u64),
     OneOf(&'static [&'static str]),
-    /// Some of these, with `;` between.
-    Listed(&'static [&'static str]),
     /// `1;2;3`.
     Numbers,
     /// At most so many bytes on one line.
@@ -29,15 +27,8 @@ pub enum Shape {
     /// An address with its prefix length, or one of these words.
     Network(u8, &'static [&'static str]),
     Mac,
-    /// A number with a unit.
-    Size,
     /// `storage:name`.
     VolumeId,
-    /// A volume id, `storage:GiB`, or the absolute path of a directory.
-    Volume,
-    /// A place inside the container.
-    Inside,
-    IdMap,
     /// A time zone's name, or `host`.
     Zone,
     /// `value,key=value`: these keys, and the one that may be left out.
@@ -144,7 +135,6 @@ impl Shape {
             }
             Shape::Number(low, high) => decimal(value, low, high),
             Shape::OneOf(words) => words.contains(&value),
-            Shape::Listed(words) => value.split(';').all(|word| words.contains(&word)),
             Shape::Numbers => value.split(';').all(digits),
             Shape::Text(longest) | Shape::Lines(longest) => value.len() <= longest,
             Shape::Word => {
@@ -165,13 +155,7 @@ impl Shape {
             Shape::Address(version) => address(value, version),
             Shape::Network(version, words) => words.contains(&value) || network(value, version),
             Shape::Mac => mac(value),
-            Shape::Size => decimal(value.trim_end_matches(['K', 'M', 'G', 'T']), 0, u64::MAX),
             Shape::VolumeId => volume_id(value),
-            Shape::Volume => {
-                volume_id(value) || (value.len() > 1 && value.starts_with('/') && plain_path(value))
-            }
-            Shape::Inside => value.starts_with('/') && plain_path(value),
-            Shape::IdMap => value == "passthrough" || value.split(';').all(id_map),
             Shape::Zone => value == "host" || zone(value),
             Shape::Fields(..) => false,
         }
@@ -184,7 +168,6 @@ impl Shape {
             Shape::Number(low, high) if high == u64::MAX => format!("a number from {low}"),
             Shape::Number(low, high) => format!("a number of {low} to {high}"),
             Shape::OneOf(words) => format!("one of {}", words.join(", ")),
-            Shape::Listed(words) => format!("made of {} with `;` between", words.join(", ")),
             Shape::Numbers => "numbers with `;` between".to_owned(),
             Shape::Text(longest) | Shape::Lines(longest) => format!("at most {longest} bytes long"),
             Shape::Word => "made of letters, digits and `-_.;`".to_owned(),
@@ -201,11 +184,7 @@ impl Shape {
                 )
             }
             Shape::Mac => "a MAC address".to_owned(),
-            Shape::Size => "a size such as `8G`".to_owned(),
             Shape::VolumeId => "a volume such as `local:snippets/hook.sh`".to_owned(),
-            Shape::Volume => "a volume, `storage:GiB`, or an absolute path without `..`".to_owned(),
-            Shape::Inside => "an absolute path without `..`".to_owned(),
-            Shape::IdMap => "`passthrough` or a list such as `u:0:100000:65536`".to_owned(),
             Shape::Zone => "the name of a time zone, or `host`".to_owned(),
             Shape::Fields(..) => "a list of properties".to_owned(),
         }
@@ -312,11 +291,6 @@ fn plain_path(value: &str) -> bool {
             || parts
                 .into_iter()
                 .all(|part| !matches!(part, "" | "." | "..")))
-}
-
-fn id_map(value: &str) -> bool {
-    let parts: Vec<&str> = value.split(':').collect();
-    matches!(parts[..], ["u" | "g", a, b, c] if digits(a) && digits(b) && digits(c))
 }
 
 fn zone(value: &str) -> bool {

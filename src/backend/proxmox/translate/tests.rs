@@ -200,7 +200,6 @@ fn a_cpuset_stands_in_the_guests_own_file() {
 fn annotations_reach_every_option_that_is_free() {
     let options = json!({"annotations": {
         "dev.pxrun.proxmox.net0": "name=eth0,bridge=vmbr1,tag=7",
-        "dev.pxrun.proxmox.mp3": "/srv/data,mp=/data",
         "dev.pxrun.proxmox.memory": "128",
         "dev.pxrun.proxmox.cores": "2",
         "dev.pxrun.proxmox.protection": "1",
@@ -215,7 +214,6 @@ fn annotations_reach_every_option_that_is_free() {
     let plan = plan(options);
     for (name, value) in [
         ("net0", "name=eth0,bridge=vmbr1,tag=7"),
-        ("mp3", "/srv/data,mp=/data"),
         ("memory", "128"),
         ("cores", "2"),
         ("protection", "1"),
@@ -246,7 +244,7 @@ fn annotations_that_do_not_fit_are_refused_by_name() {
         ("vmid", "+100", json!({}), "no number"),
         ("mode", "copy", json!({}), "none of"),
         ("storage", "../x", json!({}), "no name of a storage"),
-        ("mp0", "tank:8,mp=/x", json!({}), "mode `volume`"),
+        ("mp0", "tank:8,mp=/x", json!({}), "set by pxrun"),
     ] {
         let text = refused(name, value, change);
         assert!(
