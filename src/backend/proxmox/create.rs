@@ -13,8 +13,8 @@ use super::launch::Node;
 use super::settings::{Mode, Settings, Tree};
 use super::translate::{Input, Marker, Plan, shown_limits};
 use super::{NAME, host};
-use crate::backend::lxc::Engine;
-use crate::backend::{CreateOptions, Creation};
+use crate::backend::lxc::{Engine, own::Own};
+use crate::backend::{CreateOptions, Creation, linux};
 use crate::cgroup::Cgroup;
 use crate::spec::Validated;
 use crate::state::{ContainerDir, Record, Root};
@@ -43,10 +43,21 @@ pub fn create(
 
     let node = Node::new(plan, guest);
     let built = Engine { launcher: &node }.create(dir, record, spec, options);
+    if built.is_err() {
+        // `pct start` waits for a container that nobody builds any more.
+        end(record);
+    }
     let started = node.finish();
     let built = built?;
     started.context("start the guest")?;
     Ok(built)
+}
+
+/// Ends what runs of a container that failed; the rollback removes it.
+fn end(record: &Record) {
+    let killed = record.cgroup.kill_all(nix::libc::SIGKILL);
+    let ended = Own::of(record).live_init().map_or(Ok(()), linux::end);
+    tracing::debug!("end the failed container: {killed:?}, {ended:?}");
 }
 
 fn plan(record: &Record, spec: &Spec, settings: &Settings, root: &Path) -> anyhow::Result<Plan> {

@@ -67,7 +67,7 @@ impl Launcher for Node {
     ) -> anyhow::Result<Box<dyn Launched>> {
         let job = self.job.as_ref().context("nothing is to be started")?;
         let lines = pairs(told.lines, &job.plan);
-        let include = include(&job.guest);
+        let include = include(&job.guest, told.name);
         write_include(&include, &job.plan.included(&lines))?;
         // The container gets its root without LXC; this one is for people, and for Proxmox's hook,
         // which insists on a directory.
@@ -101,13 +101,12 @@ impl Launcher for Node {
         match Kept::from_own(own) {
             Some(Kept::Guest { guest }) => {
                 guest.destroy()?;
-                remove_include(&include(&guest));
+                remove_include(&include(&guest, &own.name));
             }
             Some(Kept::Claiming { id, root, settings }) => {
                 let marker = Marker { id, root };
                 if let Some(guest) = Guest::find(&settings, &marker)? {
                     guest.destroy()?;
-                    remove_include(&include(&guest));
                 }
             }
             None => {}
@@ -130,10 +129,11 @@ fn pairs(lines: &Lines, plan: &Plan) -> Vec<(String, String)> {
 }
 
 /// The file that the guest includes. It outlives a reboot: a guest whose file is missing can't
-/// even be looked at.
-fn include(guest: &Guest) -> PathBuf {
-    let name = format!("{}.lxc.conf", guest.vmid);
-    guest.settings.keep_dir.join("guests").join(name)
+/// even be looked at. Its name has the container's own for LXC, as the number may come to another
+/// guest before the file is gone.
+fn include(guest: &Guest, name: &str) -> PathBuf {
+    let file = format!("{}.{name}.conf", guest.vmid);
+    guest.settings.keep_dir.join("guests").join(file)
 }
 
 fn write_include(path: &Path, text: &str) -> anyhow::Result<()> {
