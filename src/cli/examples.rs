@@ -85,6 +85,10 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     ("config", &["pxrun config check", "pxrun config show"]),
+    (
+        "pct",
+        &["pxrun pct web config", "pxrun pct web set --cores 2"],
+    ),
     ("doctor", &["pxrun doctor", "pxrun doctor --json"]),
     (
         "completion",
