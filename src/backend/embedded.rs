@@ -83,7 +83,8 @@ impl Backend for Embedded {
         record: &mut Record,
         rdt: &LinuxIntelRdt,
     ) -> anyhow::Result<()> {
-        linux::update_rdt(dir, record, rdt)
+        let init = record.live_init().copied();
+        linux::update_rdt(dir, record, init, rdt)
     }
 
     fn pids(&self, record: &Record) -> anyhow::Result<Vec<i32>> {

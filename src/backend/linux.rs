@@ -73,12 +73,13 @@ pub fn update(record: &Record, resources: &LinuxResources, raw: &Value) -> anyho
 pub fn update_rdt(
     dir: &ContainerDir,
     record: &mut Record,
+    init: Option<ProcessId>,
     rdt: &LinuxIntelRdt,
 ) -> anyhow::Result<()> {
     if let Some(group) = &record.rdt {
         return Ok(group.update(rdt)?);
     }
-    let init = record.live_init().ok_or(Kind::NotRunning)?.pid;
+    let init = init.ok_or(Kind::NotRunning)?.pid;
     let group = rdt::Group::plan(&rdt::mount_point()?, &record.id, rdt)?;
     record.rdt = Some(group.clone());
     dir.save(record)?;

@@ -21,7 +21,7 @@ mod wire;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::LinuxResources;
+use oci_spec::runtime::{LinuxIntelRdt, LinuxResources};
 use serde_json::Value;
 
 use self::launch::{Launcher, LxcStart};
@@ -174,6 +174,16 @@ impl Backend for Lxc {
         raw: &Value,
     ) -> anyhow::Result<()> {
         linux::update(record, resources, raw)
+    }
+
+    fn update_rdt(
+        &self,
+        dir: &ContainerDir,
+        record: &mut Record,
+        rdt: &LinuxIntelRdt,
+    ) -> anyhow::Result<()> {
+        let init = Own::of(record).live_init().copied();
+        linux::update_rdt(dir, record, init, rdt)
     }
 
     fn pids(&self, record: &Record) -> anyhow::Result<Vec<i32>> {

@@ -96,6 +96,7 @@ pub fn create(
     options: CreateOptions,
 ) -> anyhow::Result<Built> {
     record.cgroup.without_systemd();
+    host::plan_intel_rdt(record, spec.spec())?;
     let ready = prepare(record, spec, &options)?;
     let mut own = Own {
         name: place::new_name(&record.id)?,

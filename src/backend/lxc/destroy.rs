@@ -25,6 +25,10 @@ const LXC_WAIT: Duration = Duration::from_secs(10);
 /// Removes everything but the record.
 pub fn destroy(launcher: &dyn Launcher, record: &Record) -> anyhow::Result<()> {
     let own = Own::of(record);
+    if !record.is_of_this_boot() {
+        // The boot has taken it all away; a cgroup of that name is another container's.
+        return launcher.remove(&own);
+    }
     // The cgroup first: in a frozen one, or in a shared pid namespace, init alone won't do.
     record.cgroup.kill_all(SIGKILL)?;
     if let Some(init) = own.live_init() {
@@ -38,6 +42,9 @@ pub fn destroy(launcher: &dyn Launcher, record: &Record) -> anyhow::Result<()> {
         linux::end(keeper)?;
     }
     record.cgroup.remove()?;
+    if let Some(group) = &record.rdt {
+        group.remove()?;
+    }
     if !own.name.is_empty() {
         remove_lxc_cgroups(&own.name)?;
     }
