@@ -106,7 +106,7 @@ impl Backend for Proxmox {
     }
 
     fn stats(&self, record: &Record) -> anyhow::Result<Value> {
-        Ok(serde_json::to_value(record.cgroup.stats()?)?)
+        lxc::stats(record)
     }
 
     fn destroy(&self, record: &Record) -> anyhow::Result<()> {

@@ -67,7 +67,7 @@ pub fn backend() -> Option<String> {
 /// Whether the pid that callers are told is a keeper's: its pid and user namespace are the host's,
 /// its program is pxrun.
 pub fn has_keeper() -> bool {
-    backend().is_some_and(|backend| backend == "lxc")
+    backend().is_some_and(|backend| ["lxc", "proxmox"].contains(&backend.as_str()))
 }
 
 /// `--annotation dev.pxrun.backend=…` for callers that spell it so; empty without a wish.
