@@ -21,8 +21,8 @@ use common::cri::{Cri, Message};
 use common::lacks::lacks;
 use common::sandbox::{Sandbox, mounts_below};
 use common::{
-    BACKEND_ANNOTATION, alive, backend, backend_flags, cgroup, image, runtime, setup, unique,
-    wait_at_most, wait_until,
+    BACKEND_ANNOTATION, alive, backend, backend_flags, cgroup, image, init_of, keepers, runtime,
+    setup, unique, wait_at_most, wait_until,
 };
 use serde_json::json;
 

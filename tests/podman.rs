@@ -27,7 +27,8 @@ use common::image::sha256;
 use common::lacks::lacks;
 use common::sandbox::Sandbox;
 use common::{
-    alive, backend_flags, cgroup, image, runc_differs, runtime, runtime_name, unique, wait_until,
+    alive, backend_flags, cgroup, image, init_of, keepers, runc_differs, runtime, runtime_name,
+    unique, wait_until,
 };
 use serde_json::{Value, json};
 

@@ -70,6 +70,38 @@ pub fn has_keeper() -> bool {
     backend().is_some_and(|backend| ["lxc", "proxmox"].contains(&backend.as_str()))
 }
 
+/// The container's first process, given the pid that callers are told: that pid itself, or behind a
+/// keeper the oldest process of its mount namespace that isn't the keeper.
+#[track_caller]
+pub fn init_of(pid: i32) -> i32 {
+    if !has_keeper() {
+        return pid;
+    }
+    let namespace = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+    let wanted = namespace(pid).expect("the keeper lives");
+    let entries = std::fs::read_dir("/proc")
+        .expect("list processes")
+        .flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|other| *other != pid && namespace(*other).as_ref() == Some(&wanted))
+        .min_by_key(|other| started(*other))
+        .expect("the container has processes")
+}
+
+/// When a process was started, in clock ticks after boot: field 22 of proc_pid_stat(5).
+fn started(pid: i32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = stat.rsplit(") ").next().unwrap_or_default();
+    let field = fields.split(' ').nth(19).and_then(|f| f.parse().ok());
+    field.unwrap_or(u64::MAX)
+}
+
+/// How many processes a container's cgroup counts beside the container's own: its keeper.
+pub fn keepers() -> usize {
+    usize::from(has_keeper())
+}
+
 /// `--annotation dev.pxrun.backend=…` for callers that spell it so; empty without a wish.
 pub fn backend_flags() -> Vec<String> {
     match backend() {

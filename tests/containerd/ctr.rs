@@ -274,7 +274,7 @@ fn kill_all_without_a_pid_namespace_of_its_own() {
             .lines()
             .count()
     };
-    wait_until("three processes", || count() == 3);
+    wait_until("three processes", || count() == 3 + keepers());
     call(&["tasks", "kill", "--all", "--signal", "KILL", &c.0]).ok();
     c.until("STOPPED");
     wait_until("all are gone", || count() == 0);
@@ -296,7 +296,7 @@ fn metrics_and_ps() {
     wait_until("two processes", || {
         call(&["tasks", "ps", &c.0]).ok().stdout.lines().count() == 3
     });
-    let pid = c.task().0.to_string();
+    let pid = init_of(c.task().0).to_string();
     let ps = call(&["tasks", "ps", &c.0]).ok();
     assert!(
         ps.stdout
@@ -307,7 +307,11 @@ fn metrics_and_ps() {
     let metrics = call(&["tasks", "metrics", "--format", "json", &c.0])
         .ok()
         .json();
-    assert_eq!(metrics["pids"]["current"].as_u64(), Some(2), "{metrics}");
+    assert_eq!(
+        metrics["pids"]["current"].as_u64(),
+        Some(2 + keepers() as u64),
+        "{metrics}"
+    );
     let table = call(&["tasks", "metrics", &c.0]).ok();
     assert!(
         table.stdout.contains("pids.current") || table.stdout.contains("cpuacct"),

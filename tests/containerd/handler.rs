@@ -161,7 +161,8 @@ fn a_pod_of_the_registered_handler() {
     });
     wait_until("two's end", || pod.status(&two) == (2, 7));
     assert!(pod.log("two").contains("stderr F error"));
-    let ns = |pid: i32, kind: &str| fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap();
+    let ns =
+        |pid: i32, kind: &str| fs::read_link(format!("/proc/{}/ns/{kind}", init_of(pid))).unwrap();
     for kind in ["net", "ipc", "uts"] {
         assert_eq!(
             ns(pod.pid(&pod.id), kind),

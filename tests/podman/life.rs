@@ -186,13 +186,14 @@ fn top_and_stats() {
     assert!(
         top.stdout
             .lines()
-            .any(|l| l.starts_with("1 ") && l.contains(&c.pid().to_string())),
+            .any(|l| l.starts_with("1 ") && l.contains(&init_of(c.pid()).to_string())),
         "{top}"
     );
     let stats = call(&["stats", "--no-stream", "--format", "json", &c.name])
         .ok()
         .json();
-    assert_eq!(stats[0]["pids"].as_str(), Some("2"), "{stats}");
+    let pids = (2 + keepers()).to_string();
+    assert_eq!(stats[0]["pids"].as_str(), Some(&*pids), "{stats}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ fn user_namespace_with_a_given_map() {
         ["0", "100000", "65536", "0", "200000", "65536", "0", "0"]
     );
     let c = Stays::run(&map, FOREVER);
-    let status = fs::read_to_string(format!("/proc/{}/status", c.pid())).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", init_of(c.pid()))).unwrap();
     assert!(status.contains("Uid:\t100000\t"), "{status}");
     assert_eq!(
         c.exec(&["--user", "1000"], &["id", "-u"]).ok().out(),
@@ -40,7 +40,8 @@ fn namespaces_of_another_container() {
         "exec sleep 298",
     );
     let peer = format!("container:{}", first.name);
-    let ns = |pid: i32, kind: &str| fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap();
+    let ns =
+        |pid: i32, kind: &str| fs::read_link(format!("/proc/{}/ns/{kind}", init_of(pid))).unwrap();
     for (flag, kind) in [
         ("--pid", "pid"),
         ("--network", "net"),
