@@ -35,7 +35,8 @@ pub enum BundleCommand {
 #[derive(Debug, Clone, Args)]
 #[group(required = true, multiple = false)]
 pub struct From {
-    /// image, bundle, directory or archive: [oci:|oci-archive:|bundle:|dir:|tar:]PATH[:TAG|@DIGEST]
+    /// image, bundle, directory or archive: PATH, where needed with oci:, oci-archive:, bundle:, dir:
+    /// or tar: before it and :TAG or @DIGEST behind it
     #[arg(long, value_name = "SOURCE")]
     pub from: Option<String>,
     /// template by its file, or by its name in the storage

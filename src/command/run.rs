@@ -77,6 +77,10 @@ fn started(
     terminal: Option<Terminal>,
 ) -> anyhow::Result<Option<std::os::fd::OwnedFd>> {
     let master = terminal.map(|t| t.receive()).transpose()?;
+    if let Some(master) = &master {
+        // Before the process runs: a change of size would be a signal to it.
+        foreground::take_size(master.as_fd());
+    }
     let _lock = container.dir.lock().map_err(contract)?;
     start::start(container)?;
     Ok(master)

@@ -37,6 +37,10 @@ pub fn destroy(launcher: &dyn Launcher, record: &Record) -> anyhow::Result<()> {
     if let Some(monitor) = monitor(&own) {
         end_monitor(&monitor)?;
     }
+    if own.monitor.is_none() {
+        // A `create` that was killed just after it had started LXC knew of no monitor yet.
+        unrecorded(&own.name).iter().try_for_each(end_monitor)?;
+    }
     if let Some(keeper) = record.live_init() {
         // It follows the first process by itself, unless it is stopped.
         linux::end(keeper)?;
@@ -64,6 +68,27 @@ fn monitor(own: &Own) -> Option<ProcessId> {
         let peer = getsockopt(&socket, PeerCredentials).ok()?;
         ProcessId::of(peer.pid())
     })
+}
+
+/// Processes of an lxc-start with this name, which no other container has; its child has the same
+/// command line until it executes the first process.
+fn unrecorded(name: &str) -> Vec<ProcessId> {
+    if name.is_empty() {
+        return Vec::new();
+    }
+    let processes = procfs::process::all_processes().into_iter().flatten();
+    processes
+        .filter_map(Result::ok)
+        .filter(|process| {
+            process.cmdline().is_ok_and(|words| {
+                words
+                    .first()
+                    .is_some_and(|word| word.ends_with("lxc-start"))
+                    && words.iter().any(|word| word == name)
+            })
+        })
+        .filter_map(|process| ProcessId::of(process.pid))
+        .collect()
 }
 
 /// It ends by itself when the container has; one that doesn't is killed.
