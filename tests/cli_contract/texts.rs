@@ -238,7 +238,10 @@ fn colour_is_for_terminals_and_who_wants_it() {
     // This build, whichever runtime is under test.
     let line = format!("{} state none", env!("CARGO_BIN_EXE_pxrun"));
     let on_a_terminal = |env: &str| {
-        let output = run(&mut sh(&format!("{env} script -qec '{line}' /dev/null")));
+        // CI counts as a wish for colour, whatever the terminal.
+        let output = run(&mut sh(&format!(
+            "env -u CI {env} script -qec '{line}' /dev/null"
+        )));
         output.stdout
     };
     let text = "container does not exist";
