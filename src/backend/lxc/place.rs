@@ -71,6 +71,7 @@ impl Place {
     pub fn remove(&self) -> anyhow::Result<()> {
         let mut files = vec![self.config(), self.log(), self.hook_socket()];
         files.extend(LINKS.map(|(name, _)| self.root().join("dev").join(name)));
+        files.extend(self.unfinished());
         let dirs = self.dirs();
         let results = files
             .iter()
@@ -89,6 +90,16 @@ impl Place {
             }
         }
         Ok(())
+    }
+
+    /// Files that a killed `create` was about to rename.
+    fn unfinished(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
+        entries
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|end| end == "tmp"))
+            .collect()
     }
 
     /// Where LXC looks for the configuration.
