@@ -21,7 +21,8 @@ use common::command::{Output, feed, run, start};
 use common::lacks::lacks;
 use common::sandbox::{Sandbox, mounts_below};
 use common::{
-    alive, cgroup, image, runtime, set_default_backend, setup, unique, wait_at_most, wait_until,
+    alive, cgroup, image, keepers, runtime, set_default_backend, setup, unique, wait_at_most,
+    wait_until,
 };
 use serde_json::json;
 
