@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use common::bundle::Bundle;
 use common::command::{Output, cmd, run, sh};
 use common::oci::Place;
-use common::{image, runtime, wait_until};
+use common::{has_keeper, image, runtime, wait_until};
 use serde_json::{Value, json};
 
 fn nothing(_: &mut Value) {}
