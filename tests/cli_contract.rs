@@ -33,7 +33,7 @@ use common::bundle::process;
 use common::command::{cmd, detach, feed, limited, run, sh, start};
 use common::lacks::lacks;
 use common::oci::{Place, Streams, exited, pid_in, reap};
-use common::{alive, cgroup, runc_differs, runtime, wait_until};
+use common::{alive, cgroup, has_keeper, runc_differs, runtime, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nix::sys::wait::WaitStatus;

@@ -99,7 +99,8 @@ fn the_waiting_init_has_only_the_users_rights() {
             json!({"bounding": asked, "effective": asked, "permitted": asked});
     });
     let c = trap.place.create_in("c", &bundle);
-    let look = run(cmd("cat").arg(format!("/proc/{}/status", c.init()))).ok();
+    let init = c.init().to_string();
+    let look = run(cmd("cat").arg(format!("/proc/{init}/status"))).ok();
     for (set, bits) in [
         ("CapEff:", 1 << 5),
         ("CapPrm:", 1 << 5),
@@ -123,11 +124,9 @@ fn the_waiting_init_has_only_the_users_rights() {
             .expect("stat it")
             .uid()
     };
-    assert_eq!(owner(&c.pid.to_string()), 0);
+    assert_eq!(owner(&init), 0);
     c.start();
-    wait_until("the user's program runs", || {
-        owner(&c.pid.to_string()) == 1000
-    });
+    wait_until("the user's program runs", || owner(&init) == 1000);
     c.remove();
 }
 
