@@ -103,11 +103,17 @@ pub trait Backend {
     /// Signals init, or with `all` every process.
     fn kill(&self, record: &Record, signal: i32, all: bool) -> anyhow::Result<()>;
     /// Freezes all processes.
-    fn pause(&self, record: &Record) -> anyhow::Result<()>;
+    fn pause(&self, record: &Record) -> anyhow::Result<()> {
+        Ok(record.cgroup.freeze()?)
+    }
     /// Lets them run again.
-    fn resume(&self, record: &Record) -> anyhow::Result<()>;
+    fn resume(&self, record: &Record) -> anyhow::Result<()> {
+        Ok(record.cgroup.thaw()?)
+    }
     /// Whether [`Backend::pause`] is in force.
-    fn is_paused(&self, record: &Record) -> bool;
+    fn is_paused(&self, record: &Record) -> bool {
+        record.cgroup.is_frozen().unwrap_or(false)
+    }
     /// Changes limits of a running container.
     fn update(
         &self,

@@ -155,18 +155,6 @@ impl Backend for Lxc {
         kill(record, signal, all)
     }
 
-    fn pause(&self, record: &Record) -> anyhow::Result<()> {
-        Ok(record.cgroup.freeze()?)
-    }
-
-    fn resume(&self, record: &Record) -> anyhow::Result<()> {
-        Ok(record.cgroup.thaw()?)
-    }
-
-    fn is_paused(&self, record: &Record) -> bool {
-        record.cgroup.is_frozen().unwrap_or(false)
-    }
-
     fn update(
         &self,
         record: &Record,
