@@ -43,6 +43,19 @@ pub fn shared() -> &'static Shared {
     })
 }
 
+/// A bundle made of the archive that the tests share.
+#[track_caller]
+fn bundle_of_shared(bundle: &Path) {
+    run(&mut pxrun(&[
+        "bundle",
+        "create",
+        "--from",
+        text(&shared().archive),
+        text(bundle),
+    ]))
+    .ok();
+}
+
 /// A fresh directory.
 pub fn place(test: &str) -> PathBuf {
     shared().sandbox.mkdir(&unique(test))
@@ -69,7 +82,7 @@ CMD ["id -u; cat /data/volume; pwd"]
 VOLUME /data
 LABEL maker=test
 STOPSIGNAL SIGINT
-WORKDIR /work/here
+WORKDIR /srv/here
 "#;
 
 fn build(sandbox: &Sandbox, layout: &Path, archive: &Path) {

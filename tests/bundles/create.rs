@@ -40,7 +40,7 @@ fn layout_archive_and_umoci_give_the_same_tree() {
     let mut found = tree::facts(&ours.join("rootfs"));
     tree::assert_same(&found, &tree::facts(&other.join("rootfs")));
     // The working directory that the image doesn't have is ours; umoci leaves that to the runtime.
-    for made in ["work", "work/here"] {
+    for made in ["srv", "srv/here"] {
         assert!(found.remove(made).is_some());
         assert!(expected.remove(made).is_none());
     }
@@ -51,19 +51,12 @@ fn layout_archive_and_umoci_give_the_same_tree() {
 #[test]
 fn the_bundle_runs_as_the_image_says() {
     let bundle = place("runs").join("box");
-    run(&mut pxrun(&[
-        "bundle",
-        "create",
-        "--from",
-        text(&shared().archive),
-        text(&bundle),
-    ]))
-    .ok();
+    super::bundle_of_shared(&bundle);
     let id = super::unique("bnd-runs");
     let root = bundle.with_file_name("root");
     let mut command = pxrun(&["--root", text(&root), "run", "--bundle", text(&bundle), &id]);
     let output = run(&mut command).ok();
-    assert_eq!(output.stdout, "1000\nin the volume\n/work/here\n");
+    assert_eq!(output.stdout, "1000\nin the volume\n/srv/here\n");
     let config = config(&bundle);
     assert_eq!(config["hostname"], "box");
     assert_eq!(config["process"]["user"]["uid"], 1000);

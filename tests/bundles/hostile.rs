@@ -173,13 +173,6 @@ fn what_a_killed_process_left_goes_with_the_next() {
     let bundle = place.join("bundle");
     let left = place.join(".bundle.pxrun-part-1-0");
     fs::create_dir_all(left.join("rootfs")).expect("make a directory");
-    run(&mut pxrun(&[
-        "bundle",
-        "create",
-        "--from",
-        text(&shared().archive),
-        text(&bundle),
-    ]))
-    .ok();
+    super::bundle_of_shared(&bundle);
     assert_eq!(names(&place), ["bundle"]);
 }

@@ -5,19 +5,12 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::common::command::run;
-use super::{place, pxrun, shared, text};
+use super::{place, pxrun};
 
 #[test]
 fn a_good_bundle_is_valid_and_a_bad_one_tells_the_field() {
     let bundle = place("validate").join("b");
-    run(&mut pxrun(&[
-        "bundle",
-        "create",
-        "--from",
-        text(&shared().archive),
-        text(&bundle),
-    ]))
-    .ok();
+    super::bundle_of_shared(&bundle);
     let validate = |args: &[&str]| {
         let mut command = pxrun(&["bundle", "validate"]);
         run(command.args(args).arg(&bundle))
