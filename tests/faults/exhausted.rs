@@ -1,5 +1,7 @@
 //! No descriptors, no processes, no memory: at every number of them from none to enough.
 
+use std::cell::RefCell;
+
 use crate::*;
 
 /// Calls `create` with `before` for each of `limits`, and settles each time. Some must fail and some
@@ -50,8 +52,9 @@ fn hooks_and_userns(config: &mut Value) {
 #[test]
 fn too_few_descriptors() {
     let place = Place::new("emfile");
-    // Three is what every program has. The soft limit only: raising a hard one is another right.
-    each(&place, 3..36, |n| format!("ulimit -S -n {n}"), nothing);
+    // Three is what every program has; lxc-start needs the most. The soft limit only: raising a hard
+    // one is another right.
+    each(&place, 3..56, |n| format!("ulimit -S -n {n}"), nothing);
 }
 
 #[test]
@@ -59,7 +62,7 @@ fn too_few_descriptors_with_a_user_namespace_and_hooks() {
     let place = Place::new("emfileuser");
     each(
         &place,
-        3..36,
+        3..56,
         |n| format!("ulimit -S -n {n}"),
         hooks_and_userns,
     );
@@ -86,14 +89,20 @@ fn too_few_processes() {
         return;
     };
     let place = Place::new("eagain");
-    let limited = own.join(place.cgroup.trim_start_matches('/').replace('/', "-"));
-    fs::create_dir(&limited).expect("make a cgroup");
-    let before = |limit: u32| {
-        fs::write(limited.join("pids.max"), limit.to_string()).expect("set the limit");
-        format!("echo $$ >{}/cgroup.procs", limited.display())
+    let name = place.cgroup.trim_start_matches('/').replace('/', "-");
+    // A cgroup a limit: what a failed create leaves to its subreaper counts until it is waited for.
+    let made = RefCell::new(Vec::new());
+    let limit = |limit: u32| {
+        let dir = own.join(format!("{name}-{limit}"));
+        fs::create_dir(&dir).expect("make a cgroup");
+        fs::write(dir.join("pids.max"), limit.to_string()).expect("set the limit");
+        made.borrow_mut().push(dir.clone());
+        dir
     };
+    let before = |n: u32| format!("echo $$ >{}/cgroup.procs", limit(n).display());
     // One is the runtime itself.
-    each(&place, 1..5, before, hooks_and_userns);
+    each(&place, 1..9, before, hooks_and_userns);
+    let limited = limit(100);
     fs::write(limited.join("pids.max"), "1").expect("set the limit");
     let c = place.create("c", SLEEP, nothing);
     c.start();
@@ -110,5 +119,7 @@ fn too_few_processes() {
     is_clear(&exec("1"));
     assert_eq!(exec("max").ok().out(), "in");
     c.remove();
-    fs::remove_dir(&limited).expect("remove the cgroup");
+    for dir in made.take() {
+        wait_until("the cgroup is empty", || fs::remove_dir(&dir).is_ok());
+    }
 }
