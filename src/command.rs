@@ -138,31 +138,27 @@ impl Container {
 }
 
 fn status(dir: &ContainerDir, record: &Record, backend: &dyn Backend) -> Status {
+    let ready = dir.is_ready(record);
+    if !ready && record.live_creator().is_some() {
+        return Status::Creating;
+    }
     if let Some(status) = backend.status(record) {
         return status;
     }
-    let creating = !record.ready && record.live_creator().is_some();
-    if record.live_init().is_none() {
-        return if creating {
-            Status::Creating
-        } else {
-            Status::Stopped
-        };
-    }
-    if !record.ready {
-        return if creating {
-            Status::Creating
-        } else {
-            Status::Stopped
-        };
-    }
+    let Some(init) = record.live_init().filter(|_| ready) else {
+        return Status::Stopped;
+    };
     if backend.is_paused(record) {
         return Status::Paused;
     }
     if dir.is_waiting() {
         return Status::Created;
     }
-    Status::Running
+    // The lock is gone by execve, or by an end that isn't over yet.
+    match init.is_ending() {
+        true => Status::Stopped,
+        false => Status::Running,
+    }
 }
 
 /// Writes a pid-file: digits alone, under a temporary name first (go-runc reads it with Atoi,

@@ -18,15 +18,41 @@ use crate::sys::{fd, tty};
 
 /// Why the foreground broke down.
 #[derive(Debug, thiserror::Error)]
-#[error("{what}")]
-pub struct ForegroundError {
-    what: &'static str,
-    #[source]
-    source: Errno,
+pub enum ForegroundError {
+    /// A system call failed.
+    #[error("{what}")]
+    Call {
+        /// What was tried.
+        what: &'static str,
+        /// The cause.
+        #[source]
+        source: Errno,
+    },
+    /// Nobody is there to see a terminal: a shell in it would wait for ever.
+    #[error(
+        "process.terminal: `true`, but neither standard input, output nor error is a terminal, and \
+         no --console-socket is given"
+    )]
+    NoTerminal,
 }
 
 fn failed(what: &'static str) -> impl FnOnce(Errno) -> ForegroundError {
-    move |source| ForegroundError { what, source }
+    move |source| ForegroundError::Call { what, source }
+}
+
+/// The caller's terminal: the first of its streams that is one, else the controlling one (runc's
+/// `initHostConsole`).
+///
+/// # Errors
+/// There is none.
+pub fn caller_terminal() -> Result<OwnedFd, ForegroundError> {
+    let is_terminal = |number: &u8| tcgetattr(fd::stdio(*number)).is_ok();
+    let stream = (0..3).find(is_terminal).map(fd::stdio);
+    let opened = match stream {
+        Some(stream) => stream.try_clone_to_owned(),
+        None => std::fs::File::open("/dev/tty").map(OwnedFd::from),
+    };
+    opened.map_err(|_| ForegroundError::NoTerminal)
 }
 
 /// All signals blocked and readable. To be made before the process exists, so that no SIGCHLD of
@@ -139,7 +165,10 @@ fn pass_on(signals: &Signals, pidfd: BorrowedFd<'_>, relay: Option<&Relay>) {
 
 /// Gives a terminal the size of the caller's, so that a process finds it from its beginning.
 pub fn take_size(master: BorrowedFd<'_>) {
-    if let Ok((rows, columns)) = tty::window_size(fd::stdio(0)) {
+    let Ok(terminal) = caller_terminal() else {
+        return;
+    };
+    if let Ok((rows, columns)) = tty::window_size(terminal.as_fd()) {
         let _ = tty::set_window_size(master, rows, columns);
     }
 }

@@ -5,7 +5,7 @@
 mod dir;
 mod proc;
 
-pub use dir::{ContainerDir, Lock, Root, write_atomically};
+pub use dir::{ContainerDir, Lock, Root, may_go_on, write_atomically};
 pub use proc::{ProcStat, ProcessId, boot_id};
 
 use std::collections::BTreeMap;
@@ -100,7 +100,8 @@ pub struct Record {
     pub creator: ProcessId,
     /// The container's init, once it exists.
     pub init: Option<ProcessId>,
-    /// All of `create` but its exit is done.
+    /// All of `create` is done, for a container of another runtime. Of pxrun's own it is
+    /// [`ContainerDir::let_go`] that says so.
     pub ready: bool,
     /// The init process has a pid namespace of its own, so its end ends the others.
     pub own_pid_namespace: bool,

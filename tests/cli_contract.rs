@@ -7,6 +7,7 @@ mod common;
 /// The tests, a file a topic.
 mod cli_contract {
     mod crash;
+    mod crash_of_init;
     mod exec;
     mod figures;
     mod foreground;
@@ -16,6 +17,7 @@ mod cli_contract {
     mod leaks;
     mod life;
     mod races;
+    mod steps;
     mod terminals;
     mod texts;
 }

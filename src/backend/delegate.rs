@@ -213,10 +213,6 @@ impl Backend for Delegate {
     }
 
     fn status(&self, record: &Record) -> Option<Status> {
-        // While its `create` runs the runtime may know nothing yet.
-        if !record.ready && record.live_creator().is_some() {
-            return Some(Status::Creating);
-        }
         let state = state(record).ok().flatten()?;
         Some(match state["status"].as_str()? {
             "creating" => Status::Creating,

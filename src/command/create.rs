@@ -13,7 +13,7 @@ use crate::cli::globals::CgroupManager;
 use crate::route::{Facts, Route};
 use crate::spec::Validated;
 use crate::state::{ContainerDir, ProcessId, RECORD_VERSION, Record, StateError, boot_id};
-use crate::{cli, host, logging};
+use crate::{cli, foreground, host, logging};
 
 /// What `create`, `run` and later `restore` ask for.
 pub struct Wish {
@@ -21,6 +21,8 @@ pub struct Wish {
     pub id: String,
     /// Where the pid goes.
     pub pid_file: Option<PathBuf>,
+    /// The command itself stands between the process's terminal and its caller's.
+    pub own_terminal: bool,
     /// Passed on to the backend.
     pub options: CreateOptions,
 }
@@ -35,6 +37,7 @@ impl Wish {
         Ok(Wish {
             id: oci.container_id,
             pid_file: oci.pid_file,
+            own_terminal: false,
             options: CreateOptions {
                 console_socket: oci.console_socket,
                 pidfd_socket: args.pidfd_socket,
@@ -86,7 +89,7 @@ pub fn create(
     for warning in spec.warnings() {
         tracing::warn!("{warning}");
     }
-    check_terminal(&spec, wish.options.console_socket.as_deref())?;
+    check_terminal(&spec, &wish)?;
     // An unknown name is refused before anything is made.
     backend::by_name(&route.backend)?;
     let record = record(context, &wish.id, &bundle.path, spec.raw(), route)?;
@@ -111,15 +114,13 @@ fn build(
     let backend = backend::by_name(&record.backend)?;
     let pidfd_socket = wish.options.pidfd_socket.clone();
     let creation = backend.create(dir, &mut record, &spec, wish.options)?;
-    record.init = Some(creation.init());
-    record.ready = true;
-    dir.save(&record)?;
     if let Some(socket) = &pidfd_socket {
         send_pidfd(socket, creation.pidfd())?;
     }
     if let Some(path) = &wish.pid_file {
         write_pid_file(path, creation.init().pid)?;
     }
+    dir.let_go()?;
     Ok(Created {
         dir: dir.clone(),
         record,
@@ -213,10 +214,13 @@ fn now() -> String {
 }
 
 /// A terminal needs somebody who holds its other end; a socket without a terminal is a mistake.
-fn check_terminal(spec: &Validated, socket: Option<&Path>) -> anyhow::Result<()> {
+fn check_terminal(spec: &Validated, wish: &Wish) -> anyhow::Result<()> {
     let process = spec.spec().process().as_ref();
     let terminal = process.and_then(|p| p.terminal()).unwrap_or(false);
-    match (terminal, socket) {
+    if wish.own_terminal {
+        foreground::caller_terminal()?;
+    }
+    match (terminal, &wish.options.console_socket) {
         (true, None) => anyhow::bail!("process.terminal: `true`, but no --console-socket is given"),
         (false, Some(_)) => {
             anyhow::bail!("process.terminal: `false`, but a --console-socket is given")

@@ -223,6 +223,9 @@ pub fn run(
         None if !args.detach => Terminal::if_wanted(&bundle.raw)?,
         _ => None,
     };
+    if terminal.is_some() {
+        foreground::caller_terminal()?;
+    }
     if !args.detach {
         // The container's process becomes this one's child when the runtime's `create` is done.
         nix::sys::prctl::set_child_subreaper(true).context("become a subreaper")?;
@@ -303,7 +306,7 @@ fn delete(
     };
     let record = dir.load().map_err(contract)?;
     if args.force {
-        super::delete::end_creator(&record);
+        super::delete::end_creator(dir, &record);
         delegate::take_down(&record)?;
     } else if record.live_init().is_some() || delegate::state(&record)?.is_some() {
         let call = Call::new("delete", [record.id.clone().into()]);

@@ -33,7 +33,7 @@ fn delete(context: &Context, id: &str, force: bool) -> anyhow::Result<()> {
     };
     match container.status() {
         Status::Stopped => {}
-        Status::Creating if force => end_creator(&container.record),
+        Status::Creating if force => end_creator(&container.dir, &container.record),
         _ if force => {}
         status => anyhow::bail!(
             "cannot delete a container that is not stopped: it is {status}; kill it or use --force"
@@ -88,11 +88,11 @@ pub fn remove(container: &Container) -> anyhow::Result<()> {
 }
 
 /// A `create` at work would go on making things while we remove them.
-pub fn end_creator(record: &Record) {
+pub fn end_creator(dir: &ContainerDir, record: &Record) {
     use std::os::fd::AsFd;
     if let Ok(pidfd) = crate::sys::clone::pidfd_open(record.creator.pid)
         && record.live_creator().is_some()
-        && !record.ready
+        && !dir.is_ready(record)
     {
         let _ = crate::sys::clone::pidfd_send_signal(pidfd.as_fd(), nix::libc::SIGKILL);
     }

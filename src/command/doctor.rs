@@ -113,7 +113,7 @@ fn of_record(context: &Context, dir: &ContainerDir) -> Option<Leftover> {
             if container.status() != Status::Stopped {
                 return None;
             }
-            match container.record.ready {
+            match container.dir.is_ready(&container.record) {
                 true => format!("container `{id}` has stopped and was not deleted"),
                 false => format!("container `{id}` is half made: its `create` has died"),
             }

@@ -12,10 +12,14 @@ use crate::error::Kind;
 use crate::state::Status;
 
 pub fn run(context: &Context, args: cli::Events) -> anyhow::Result<()> {
+    let id = args.container_id.clone();
+    story(context, args).with_context(|| format!("events of container `{id}`"))
+}
+
+fn story(context: &Context, args: cli::Events) -> anyhow::Result<()> {
     let container = context.find(&args.container_id)?;
     if container.status() == Status::Stopped {
-        let error = anyhow::Error::from(Kind::NotRunning);
-        return Err(error.context(format!("events of container `{}`", args.container_id)));
+        return Err(Kind::NotRunning.into());
     }
     if args.stats {
         return print_stats(&container).map(|_| ());
@@ -69,9 +73,6 @@ fn wait(watch: Option<&mut OomWatch>, limit: Duration) -> anyhow::Result<Wake> {
 
 fn print_stats(container: &Container) -> anyhow::Result<bool> {
     let id = &container.record.id;
-    let data = container
-        .backend
-        .stats(&container.record)
-        .with_context(|| format!("statistics of container `{id}`"))?;
+    let data = container.backend.stats(&container.record)?;
     print_line(&json!({"type": "stats", "id": id, "data": data}).to_string())
 }

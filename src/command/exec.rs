@@ -79,6 +79,7 @@ fn consoles(
             anyhow::bail!("process.terminal: `true`, but no --console-socket is given")
         }
         (true, None) => {
+            foreground::caller_terminal()?;
             let (theirs, ours) = UnixStream::pair().context("make console socket")?;
             Ok((Some(theirs), Some(ours)))
         }

@@ -7,7 +7,7 @@ use crate::backend::proxmox;
 use crate::cli;
 
 pub fn run(context: &Context, args: cli::Pct) -> anyhow::Result<i32> {
-    let container = context.find(&args.container_id)?;
-    let run = proxmox::run_pct(&container.record, &args.command);
+    let found = context.find(&args.container_id);
+    let run = found.and_then(|container| proxmox::run_pct(&container.record, &args.command));
     run.with_context(|| format!("container `{}`", args.container_id))
 }

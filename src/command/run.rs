@@ -36,6 +36,7 @@ fn story(context: &Context, args: cli::Run) -> anyhow::Result<i32> {
         None => Terminal::if_wanted(&bundle.raw)?,
     };
     let mut wish = Wish::new(context, args.create)?;
+    wish.own_terminal = terminal.is_some();
     if let Some(terminal) = &terminal {
         wish.options.console_socket = Some(terminal.path.clone());
     }

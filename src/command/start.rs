@@ -7,9 +7,13 @@ use crate::hooks;
 use crate::state::Status;
 
 pub fn run(context: &Context, id: &str) -> anyhow::Result<()> {
+    story(context, id).with_context(|| format!("start container `{id}`"))
+}
+
+fn story(context: &Context, id: &str) -> anyhow::Result<()> {
     let container = context.find(id)?;
     let _lock = container.dir.lock().map_err(contract)?;
-    start(&container).with_context(|| format!("start container `{id}`"))
+    start(&container)
 }
 
 /// Starts a container whose lock is held.

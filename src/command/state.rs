@@ -1,11 +1,16 @@
 //! `state`: what a container is and what it does, as runc prints it.
 
+use anyhow::Context as _;
 use serde_json::json;
 
 use super::{Context, print_json};
 use crate::state::Status;
 
 pub fn run(context: &Context, id: &str) -> anyhow::Result<()> {
+    story(context, id).with_context(|| format!("state of container `{id}`"))
+}
+
+fn story(context: &Context, id: &str) -> anyhow::Result<()> {
     let container = context.find(id)?;
     let record = &container.record;
     let status = container.status();

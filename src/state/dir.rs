@@ -229,9 +229,37 @@ impl ContainerDir {
         Ok(Lock { _file: file })
     }
 
+    /// The file of the waiting lock, for [`may_go_on`]; the lock isn't taken.
+    ///
+    /// # Errors
+    /// There is none yet, or none any more.
+    pub fn waiting_file(&self) -> Result<File, StateError> {
+        let path = self.path.join("waiting");
+        File::open(&path).map_err(io("open waiting lock", &path))
+    }
+
+    /// `create` is done: one write says it to whoever asks for the state and to the init that waits,
+    /// which looks with [`may_go_on`] when it hears nothing more of the command. So there is no
+    /// instant at which one of them takes the container for created and the other doesn't.
+    ///
+    /// # Errors
+    /// The container has been deleted meanwhile, or there is no space for one byte.
+    pub fn let_go(&self) -> Result<(), StateError> {
+        let path = self.path.join("waiting");
+        let mut options = OpenOptions::new();
+        let written = options.write(true).open(&path);
+        let written = written.and_then(|mut file| file.write_all(b"+"));
+        written.map_err(io("write", &path))
+    }
+
+    /// Whether all of `create` is done.
+    pub fn is_ready(&self, record: &Record) -> bool {
+        record.ready || self.waiting_file().is_ok_and(|file| may_go_on(&file))
+    }
+
     /// Whether an init still waits for `start`.
     pub fn is_waiting(&self) -> bool {
-        let Ok(file) = File::open(self.path.join("waiting")) else {
+        let Ok(file) = self.waiting_file() else {
             return false;
         };
         matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
@@ -243,7 +271,7 @@ impl ContainerDir {
     /// of descriptors one after the other, and the caller may be told before the lock is free.
     pub fn await_start(&self) -> Result<(), StateError> {
         let path = self.path.join("waiting");
-        let file = File::open(&path).map_err(io("open waiting lock", &path))?;
+        let file = self.waiting_file()?;
         loop {
             match file.lock_shared() {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -279,6 +307,11 @@ fn parse<T: serde::de::DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T,
         path: path.to_owned(),
         source,
     })
+}
+
+/// Whether the holder of the waiting lock has been let go by [`ContainerDir::let_go`].
+pub fn may_go_on(waiting: &File) -> bool {
+    waiting.metadata().is_ok_and(|meta| meta.len() > 0)
 }
 
 /// Writes `bytes` under a temporary name in the same directory and renames it, so that a reader
@@ -346,6 +379,17 @@ mod tests {
         drop(held);
         assert!(!dir.is_waiting());
         assert!(matches!(waiter.join().unwrap(), Ok(false)));
+    }
+
+    #[test]
+    fn the_holder_of_the_lock_learns_that_it_may_go_on() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = Root::new(root.path().into()).claim("c").unwrap();
+        assert!(matches!(dir.let_go(), Err(StateError::Io { .. })));
+        let held = File::from(std::os::fd::OwnedFd::from(dir.hold_waiting_lock().unwrap()));
+        assert!(!may_go_on(&held));
+        dir.let_go().unwrap();
+        assert!(may_go_on(&held));
     }
 
     #[test]

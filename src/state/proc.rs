@@ -29,6 +29,8 @@ pub struct ProcStat {
     pub state: char,
     /// Field 4.
     pub parent: i32,
+    /// Field 9, PF_* bits.
+    pub flags: u64,
     /// Field 22.
     pub start_time: u64,
 }
@@ -49,10 +51,12 @@ impl ProcStat {
         let mut fields = rest.split_ascii_whitespace();
         let state = fields.next()?.chars().next()?;
         let parent = fields.next()?.parse().ok()?;
-        let start_time = fields.nth(17)?.parse().ok()?;
+        let flags = fields.nth(4)?.parse().ok()?;
+        let start_time = fields.nth(12)?.parse().ok()?;
         Some(ProcStat {
             state,
             parent,
+            flags,
             start_time,
         })
     }
@@ -82,6 +86,14 @@ impl ProcessId {
         ProcStat::of(self.pid)
             .is_some_and(|stat| stat.start_time == self.start_time && !stat.has_ended())
     }
+
+    /// On its way out (PF_EXITING of include/linux/sched.h) or gone: nothing of its program runs any
+    /// more, and it may have let go of its descriptors.
+    pub fn is_ending(&self) -> bool {
+        const PF_EXITING: u64 = 0x4;
+        let stat = ProcStat::of(self.pid).filter(|stat| stat.start_time == self.start_time);
+        stat.is_none_or(|stat| stat.has_ended() || stat.flags & PF_EXITING != 0)
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +113,7 @@ mod tests {
             Some(ProcStat {
                 state: 'S',
                 parent: 4,
+                flags: 9,
                 start_time: 4711
             })
         );
@@ -112,6 +125,7 @@ mod tests {
     fn a_reused_pid_is_another_process() {
         let me = ProcessId::current().unwrap();
         assert!(me.is_alive());
+        assert!(!me.is_ending());
         let other = ProcessId {
             start_time: me.start_time + 1,
             ..me
@@ -129,6 +143,7 @@ mod tests {
         });
         assert!(ended);
         assert!(!id.is_alive());
+        assert!(id.is_ending());
         child.wait().unwrap();
     }
 }

@@ -167,6 +167,32 @@ fn terminal_and_console_socket_go_together() {
     place.run(&["state", "d"]).fails().says("does not exist");
 }
 
+/// A shell in a terminal that nobody looks at would wait for ever. runc looks for the controlling
+/// terminal, too.
+#[test]
+fn a_terminal_needs_the_callers() {
+    let place = Place::new("notty");
+    let bundle = place.bundle("c", SLEEP, |c| c["process"]["terminal"] = json!(true));
+    let apart = |args: &[&str]| {
+        let mut command = cmd("setsid");
+        command.args(["--wait", "timeout", "60"]).arg(runtime());
+        command.arg("--root").arg(&place.root).args(args);
+        run(command.stdin(Stdio::null()))
+    };
+    let dir = bundle.dir.to_str().unwrap();
+    let output = apart(&["run", "--bundle", dir, "c"]).exits(1);
+    let differs = runc_differs("it says no such device or address of /dev/tty");
+    assert!(
+        differs || output.stderr.contains("process.terminal: `true`, but"),
+        "{output}"
+    );
+    place.run(&["state", "c"]).fails().says("does not exist");
+    let c = place.create("d", SLEEP, nothing);
+    c.start();
+    apart(&["exec", "--tty", "d", "sh"]).exits(1);
+    c.remove();
+}
+
 /// script(1) is the terminal's other side; its size must arrive, and its changes too.
 #[test]
 fn run_in_the_foreground_makes_its_own_pty() {

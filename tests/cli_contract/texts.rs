@@ -6,13 +6,23 @@ use crate::*;
 fn texts_for_what_is_not_there() {
     let place = Place::new("texts");
     place.run(&["delete", "--force", "nobody"]).ok();
-    for args in [
-        &["state", "nobody"][..],
-        &["kill", "nobody", "9"],
-        &["delete", "nobody"],
-        &["start", "nobody"],
+    for (args, what) in [
+        (&["state", "nobody"][..], "state of"),
+        (&["kill", "nobody", "9"], "kill"),
+        (&["delete", "nobody"], "delete"),
+        (&["start", "nobody"], "start"),
+        (&["exec", "nobody", "true"], "exec in"),
+        (&["pause", "nobody"], "pause"),
+        (&["resume", "nobody"], "resume"),
+        (&["ps", "nobody"], "processes of"),
+        (&["events", "--stats", "nobody"], "events of"),
+        (&["update", "--pids-limit", "9", "nobody"], "update"),
     ] {
-        place.run(args).exits(1).says("does not exist");
+        let output = place.run(args).exits(1).says("does not exist");
+        if common::runtime_name() == "pxrun" {
+            let line = format!("{what} container `nobody`: container does not exist");
+            assert_eq!(output.stderr.trim_end(), line);
+        }
     }
 }
 
@@ -244,7 +254,7 @@ fn colour_is_for_terminals_and_who_wants_it() {
         )));
         output.stdout
     };
-    let text = "container does not exist";
+    let text = "state of container `none`: container does not exist";
     let plain = run(&mut sh(&line));
     assert_eq!(plain.stderr.trim_end(), text);
     assert!(on_a_terminal("TERM=xterm").contains(&format!("\x1b[31m{text}\x1b[0m")));

@@ -187,12 +187,13 @@ fn an_unfinished_create_of_a_dead_boot_is_stopped() {
         edit(&place, "c", |r| {
             r["creator"] = json!({"pid": pid, "start_time": start});
             r["init"] = Value::Null;
-            r["ready"] = json!(false);
             if let Some(boot) = boot {
                 r["boot"] = json!(boot);
             }
         });
     };
+    // What `create` writes last.
+    fs::write(place.root.join("c/waiting"), "").expect("take its last word back");
     unfinished(None);
     assert_eq!(
         place.status("c"),

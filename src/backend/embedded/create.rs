@@ -19,7 +19,7 @@ use crate::console;
 use crate::process::Setup;
 use crate::rootfs::{OwnNamespace, Plan};
 use crate::spec::Validated;
-use crate::state::{ContainerDir, Lock, ProcessId, Record, Status};
+use crate::state::{ContainerDir, ProcessId, Record, Status};
 
 /// A container that is built and waits for the command's last word.
 pub struct Built {
@@ -117,6 +117,7 @@ pub fn create(
             joined,
             setup: &setup,
             listener,
+            lock: waiting,
             no_pivot: options.no_pivot,
             gate,
         }
@@ -132,7 +133,6 @@ pub fn create(
         spec,
         Parts {
             spawned,
-            waiting,
             ours,
             namespaces,
             mapping,
@@ -168,7 +168,6 @@ fn own_mount_namespace(namespaces: &mut Namespaces) -> anyhow::Result<Option<Own
 /// What the command holds while init builds.
 struct Parts {
     spawned: Spawned,
-    waiting: Lock,
     ours: End,
     namespaces: Namespaces,
     mapping: Option<UserNamespaceConfig>,
@@ -205,7 +204,6 @@ fn serve(
         other => anyhow::bail!("container process sent an unexpected message: {other:?}"),
     }
     parts.setup.from_host(pid)?;
-    drop(parts.waiting);
     drop(parts.namespaces);
     Ok(built)
 }

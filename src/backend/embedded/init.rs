@@ -2,7 +2,7 @@
 //! waits. Must not touch the host's files once the root is changed, nor the record at all.
 
 use std::convert::Infallible;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 
 use oci_spec::runtime::LinuxNamespaceType;
@@ -13,6 +13,7 @@ use crate::backend::linux::waiting::Waiting;
 use crate::cgroup::Gate;
 use crate::console;
 use crate::process::Setup;
+use crate::state::Lock;
 
 /// Everything that init was given by the command that made it.
 pub struct Init<'a> {
@@ -24,6 +25,8 @@ pub struct Init<'a> {
     pub setup: &'a Setup,
     /// `start` knocks here.
     pub listener: UnixListener,
+    /// The waiting lock.
+    pub lock: Lock,
     /// `--no-pivot`.
     pub no_pivot: bool,
     /// Doors into the cgroups that the clone didn't lead to.
@@ -73,6 +76,7 @@ impl Init<'_> {
             pid: go.pid,
             channel,
             listener: self.listener,
+            lock: OwnedFd::from(self.lock).into(),
         };
         waiting.run()
     }

@@ -11,6 +11,7 @@
 //!    │ ── Go ──────────────────────▶ │  prestart and createRuntime have run
 //!    │ ◀────────────── Ready ─────── │  all but filter and execve is done
 //!    │ ── Go ──────────────────────▶ │  the record and the pid-file are written
+//!    │ ◀──────────── Executing ───── │  filter and execve are next (to `start`, over its own socket)
 //!    │ ◀───── Failed(text) ───────── │  at any time; the sender ends
 //! ```
 
@@ -77,6 +78,8 @@ pub enum Report {
     Sandbox,
     /// Everything is done that `create` has to do.
     Ready,
+    /// Only filter and execve are left: the end of the stream means that they went well.
+    Executing,
     /// It can't go on, and why.
     Failed(String),
 }
@@ -199,8 +202,17 @@ impl End {
         }
     }
 
-    /// The command waits for the execve that closes the other end.
+    /// The command waits for the execve that closes the other end. An end without the word that it
+    /// is next is that of a process that was killed.
     pub fn await_exec(&self) -> Result<(), ChannelError> {
+        match self.await_report()? {
+            Report::Executing => self.await_close(),
+            _ => Err(ChannelError::Closed),
+        }
+    }
+
+    /// The command waits until the other end is closed, with no other word than why it failed.
+    pub fn await_close(&self) -> Result<(), ChannelError> {
         match self.receive()? {
             None => Ok(()),
             Some(Report::Failed(text)) => Err(ChannelError::Failed(text)),
@@ -256,9 +268,17 @@ mod tests {
     }
 
     #[test]
-    fn execve_is_the_end_of_the_stream() {
+    fn execve_is_the_end_of_the_stream_after_the_word_that_it_is_next() {
         let (a, b) = pair().unwrap();
+        b.send(&Report::Executing).unwrap();
         drop(b);
         assert!(a.await_exec().is_ok());
+        let (a, b) = pair().unwrap();
+        drop(b);
+        assert!(matches!(a.await_exec(), Err(ChannelError::Closed)));
+        let (a, b) = pair().unwrap();
+        b.send(&Report::Executing).unwrap();
+        b.fail("no");
+        assert!(matches!(a.await_exec(), Err(ChannelError::Failed(text)) if text == "no"));
     }
 }

@@ -272,6 +272,7 @@ impl Tenant<'_> {
         }
         self.channel.send(&Report::Ready)?;
         self.channel.await_go()?;
+        self.channel.send(&Report::Executing)?;
         Err(ready.exec().into())
     }
 }

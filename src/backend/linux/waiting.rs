@@ -2,14 +2,16 @@
 //! Must not touch mounts or namespaces, nor know who made them.
 
 use std::convert::Infallible;
+use std::fs::File;
 use std::os::unix::net::UnixListener;
 
 use oci_spec::runtime::{Hooks, Spec};
 use serde_json::Value;
 
-use super::channel::{End, Report};
+use super::channel::{ChannelError, End, Report};
 use crate::process::Setup;
 use crate::seccomp::notify::container_process_state;
+use crate::state::may_go_on;
 use crate::sys::clone::exit_now;
 
 /// The container's first process before it is the user's.
@@ -26,6 +28,8 @@ pub struct Waiting<'a> {
     pub channel: End,
     /// `start` knocks here.
     pub listener: UnixListener,
+    /// The waiting lock, which execve lets go.
+    pub lock: File,
 }
 
 impl Waiting<'_> {
@@ -43,12 +47,17 @@ impl Waiting<'_> {
             ));
         }
         self.channel.send(&Report::Ready)?;
-        self.channel.await_go()?;
+        match self.channel.await_go() {
+            // The command was killed between the last thing that it had to do and its last word.
+            Err(ChannelError::Closed) if may_go_on(&self.lock) => {}
+            other => drop(other?),
+        }
         drop(self.channel);
 
         let knock = accept(&self.listener)?;
         drop(self.listener);
         let outcome = start_hooks(self.spec.hooks().as_ref(), &self.state, ready.environment())
+            .and_then(|()| Ok(knock.send(&Report::Executing)?))
             .and_then(|()| Err(ready.exec().into()));
         if let Err(error) = &outcome {
             knock.fail(&crate::error::one_line(error));

@@ -382,7 +382,8 @@ impl Parts<'_> {
     fn keep(&mut self) -> anyhow::Result<(keeper::Made, ProcessId)> {
         let cgroup = &self.record.cgroup;
         let gates = (cgroup.gate(false)?, cgroup.gate_back()?);
-        let keeper = keeper::make(self.init, self.pidfd.as_fd(), cgroup, gates)?;
+        let waiting = self.dir.waiting_file()?;
+        let keeper = keeper::make(self.init, self.pidfd.as_fd(), cgroup, gates, &waiting)?;
         let id = ProcessId::of(keeper.spawned.pid.as_raw()).context("keeper ended unexpectedly")?;
         self.record.init = Some(id);
         self.dir.save(self.record)?;

@@ -22,7 +22,7 @@ use crate::backend::linux::exec::different_namespaces;
 use crate::backend::linux::spawn::Spawned;
 use crate::backend::linux::stand_in;
 use crate::cgroup::{Cgroup, Gate, pass};
-use crate::state::ProcessId;
+use crate::state::{ProcessId, may_go_on};
 use crate::sys::clone::{CloneArgs, Cloned, clone3, exit_now, pidfd_send_signal, setns};
 use crate::sys::memory::Clean;
 use crate::sys::pidfd::end_like;
@@ -63,6 +63,7 @@ pub fn make(
     pidfd: BorrowedFd<'_>,
     cgroup: &Cgroup,
     (gate, back): (Gate, Gate),
+    waiting: &File,
 ) -> anyhow::Result<Made> {
     let (ours, theirs) = crate::backend::linux::channel::pair()?;
     let image = image(init)?;
@@ -90,7 +91,7 @@ pub fn make(
         doors: gate.len(),
         events: std::env::var_os("PXRUN_EXIT_EVENTS").is_some(),
     };
-    let mut descriptors = vec![pidfd];
+    let mut descriptors = vec![pidfd, waiting.as_fd()];
     descriptors.extend(gate.iter().chain(&back).map(AsFd::as_fd));
     made.channel.send_with(&watch, &descriptors)?;
     match made.channel.await_report().context("keeper")? {
@@ -116,7 +117,7 @@ fn image(init: ProcessId) -> anyhow::Result<Image> {
 pub fn run() -> i32 {
     let channel = End::from(crate::sys::fd::adopt(CHANNEL));
     match Keeper::settle(&channel) {
-        Ok(keeper) => keeper.keep(channel),
+        Ok((keeper, waiting)) => keeper.keep(channel, &waiting),
         Err(error) => {
             channel.fail(&crate::error::one_line(&error));
             1
@@ -134,15 +135,16 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn settle(channel: &End) -> anyhow::Result<Keeper> {
-        let (watch, mut descriptors) = channel
+    /// Beside the keeper comes the file that says, when its maker is gone, whether it had done all.
+    fn settle(channel: &End) -> anyhow::Result<(Keeper, File)> {
+        let (watch, descriptors) = channel
             .receive_with::<Watch>()?
             .context("the command gave up")?;
-        if descriptors.is_empty() {
+        let mut descriptors = descriptors.into_iter();
+        let (Some(pidfd), Some(waiting)) = (descriptors.next(), descriptors.next()) else {
             anyhow::bail!("a descriptor is missing");
-        }
-        let pidfd = descriptors.remove(0);
-        let mut gate: Vec<File> = descriptors.into_iter().map(File::from).collect();
+        };
+        let mut gate: Vec<File> = descriptors.map(File::from).collect();
         let back = gate.split_off(watch.doors.min(gate.len()));
         stand_alone()?;
         let exit = Exit::of(&watch)?;
@@ -168,11 +170,11 @@ impl Keeper {
         }
         channel.send(&Report::Ready)?;
         unneeded.give_back();
-        Ok(keeper)
+        Ok((keeper, File::from(waiting)))
     }
 
     /// Sleeps until something comes. `maker` is watched until it says that the container stays.
-    fn keep(mut self, maker: End) -> i32 {
+    fn keep(mut self, maker: End, waiting: &File) -> i32 {
         let mut maker = Some(maker);
         let mut ending = false;
         loop {
@@ -182,6 +184,8 @@ impl Keeper {
             if told {
                 match maker.take().map(|maker| maker.receive::<Go>()) {
                     Some(Ok(Some(_))) | None => {}
+                    // Killed between the last thing that it had to do and its last word.
+                    Some(_) if may_go_on(waiting) => {}
                     Some(_) => self.end_container(),
                 }
             }

@@ -103,7 +103,7 @@ fn spawn(guest: &Guest<'_>) -> anyhow::Result<(Pid, OwnedFd)> {
     match clone3(CloneArgs::default()).context("make process for lxc-start")? {
         Cloned::Parent { pid, pidfd } => {
             drop(theirs);
-            ours.await_exec().context("start lxc-start")?;
+            ours.await_close().context("start lxc-start")?;
             Ok((pid, pidfd))
         }
         Cloned::Child => {

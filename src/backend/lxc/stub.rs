@@ -43,7 +43,7 @@ struct Fixed {
     root: OwnedFd,
     listener: OwnedFd,
     /// Held until execve closes it: that is how `state` tells created from running.
-    _waiting: OwnedFd,
+    waiting: OwnedFd,
     task: OwnedFd,
 }
 
@@ -62,7 +62,7 @@ fn become_process(channel: End) -> anyhow::Result<Infallible> {
         stdio: [next()?, next()?, next()?],
         root: next()?,
         listener: next()?,
-        _waiting: next()?,
+        waiting: next()?,
         task: next()?,
     };
     let agent = job.agent.then(&mut next).transpose()?;
@@ -97,7 +97,7 @@ fn take_up(
     let channel = End::from(above(floor, channel.as_fd().try_clone_to_owned()?)?);
     let listener = above(floor, fixed.listener)?;
     // Until execve: the lock's descriptor may lie below the floor, where it would be closed.
-    let _waiting = above(floor, fixed._waiting)?;
+    let lock = above(floor, fixed.waiting)?;
     let agent = agent.map(|fd| above(floor, fd)).transpose()?;
     let stdio = fixed.stdio.map(|fd| above(floor, fd));
     let stdio: Vec<OwnedFd> = stdio.into_iter().collect::<Result<_, _>>()?;
@@ -117,12 +117,13 @@ fn take_up(
         }
     }
     drop((stdio, kept));
-    wait(channel, UnixListener::from(listener), agent, task)
+    wait(channel, UnixListener::from(listener), lock, agent, task)
 }
 
 fn wait(
     channel: End,
     listener: UnixListener,
+    lock: OwnedFd,
     agent: Option<OwnedFd>,
     task: Task,
 ) -> anyhow::Result<Infallible> {
@@ -152,6 +153,7 @@ fn wait(
         pid: task.pid,
         channel,
         listener,
+        lock: File::from(lock),
     };
     waiting.run()
 }
