@@ -105,12 +105,12 @@ fn measure(args: &Args) -> Result<bool> {
 
 /// Everything that a container may go through, once; how long its own calls took.
 fn life(caller: &Caller, name: &str, bundle: &Path, broken: &Path) -> Result<Duration> {
-    let (container, mut took) = caller.create(&format!("{name}-c"), bundle)?;
-    took += container.start()?;
-    took += container.exec(&["/bin/true"])?;
-    took += container.signal("KILL")?;
+    let (container, created) = caller.create(&format!("{name}-c"), bundle)?;
+    let mut took = created.wall + container.start()?.wall;
+    took += container.exec(&["/bin/true"])?.wall;
+    took += container.signal("KILL")?.wall;
     container.reap()?;
-    took += container.delete()?;
+    took += container.delete()?.wall;
     // What fails is taken back.
     if caller
         .call(&["run", "--bundle", &broken.to_string_lossy(), "broken"])

@@ -8,6 +8,7 @@ mod support;
 
 #[path = "runtimes"]
 mod runtimes {
+    pub mod delegation;
     pub mod report;
     pub mod rounds;
 }
@@ -73,7 +74,7 @@ fn measure(args: &Args) -> Result<bool> {
     Ok(report.judge())
 }
 
-/// pxrun first; the peers have to be there, or nothing is compared.
+/// pxrun first, delegation last; the peers have to be there, or nothing is compared.
 fn callers(args: &Args, place: &Path) -> Result<Vec<Caller>> {
     let own = args.pxrun.clone().unwrap_or_else(common::runtime);
     let mut all = vec![Caller::new("pxrun", &own.canonicalize()?, place)];
@@ -84,5 +85,16 @@ fn callers(args: &Args, place: &Path) -> Result<Vec<Caller>> {
         let path = path.ok_or_else(|| format!("{name} is missing: hack/test-deps installs it"))?;
         all.push(Caller::new(name, &path, place));
     }
+    all.push(delegating(&all[0], place)?);
     Ok(all)
+}
+
+/// pxrun again, with all containers going to crun.
+fn delegating(own: &Caller, place: &Path) -> Result<Caller> {
+    let config = place.join("delegating.toml");
+    std::fs::write(&config, "[default]\nbackend = \"crun\"\n")?;
+    Ok(Caller {
+        config: Some(config),
+        ..Caller::new(runtimes::delegation::NAME, &own.path, place)
+    })
 }

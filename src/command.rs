@@ -34,10 +34,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use crate::backend::{self, Backend};
+use crate::bundle::Bundle;
 use crate::cli::{Cli, Command, Globals};
 use crate::config::{Config, Source};
 use crate::error::Kind;
+use crate::route::Route;
 use crate::state::{ContainerDir, Record, Root, StateError, Status};
+use crate::sys::seal::ensure_sealed;
 
 /// What every command gets.
 pub struct Context {
@@ -106,6 +109,22 @@ impl Context {
         }
         let config = Config::load(&self.source)?;
         Ok(self.config.get_or_init(|| config))
+    }
+
+    /// Decides about a new container. Where pxrun itself will make it, its binary is out of the
+    /// container's reach from then on; for another runtime's container pxrun never gets near, and
+    /// executing itself once more would be the larger part of what it costs.
+    fn decide(&self, id: &str, bundle: &Path) -> anyhow::Result<(Bundle, Route)> {
+        // With no other runtime in sight it is done before the bundle is read, not twice.
+        if !self.config()?.named_backends().any(backend::is_delegate) {
+            ensure_sealed()?;
+        }
+        let bundle = Bundle::load(bundle)?;
+        let route = route::decide(self, id, &bundle.path, &bundle.raw)?;
+        if !backend::is_delegate(&route.backend) {
+            ensure_sealed()?;
+        }
+        Ok((bundle, route))
     }
 
     /// Looks a container up.

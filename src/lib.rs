@@ -20,6 +20,7 @@ pub mod hooks;
 pub mod host;
 pub mod image;
 pub mod interrupt;
+pub mod limited;
 pub mod logging;
 pub mod pack;
 pub mod partner;

@@ -1,4 +1,4 @@
-//! Parse, seal, log, dispatch, report: nothing else happens here.
+//! Parse, log, dispatch, report: nothing else happens here.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         Err(early) => return stopped(early),
     };
     if let Some(kept) = cli.command.enters_container()
-        && let Err(error) = seal(kept)
+        && let Err(error) = close_inherited(kept)
     {
         return failed(&Logger::default(), error.into());
     }
@@ -53,10 +53,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// What must hold before a process of ours enters a container: the binary is out of its reach, and
-/// no descriptor is open but those that the caller means for the container's process.
-fn seal(preserve_fds: u32) -> Result<(), sys::seal::SealError> {
-    sys::seal::ensure_sealed()?;
+/// Before a process of ours enters a container no descriptor is open but those that the caller means
+/// for the container's process. The commands see to the binary itself (`sys::seal`).
+fn close_inherited(preserve_fds: u32) -> Result<(), sys::seal::SealError> {
     let listen_fds = listen_fds(std::process::id(), |name| std::env::var(name).ok());
     sys::seal::close_inherited(preserve_fds.saturating_add(listen_fds))
 }

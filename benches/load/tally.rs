@@ -1,8 +1,7 @@
 //! What many calls took, and which of them failed. Must not know what was called.
 
-use std::time::Duration;
-
 use crate::support::Result;
+use crate::support::caller::Took;
 use crate::support::figures::Sample;
 
 /// One step: times by kind of call, and the failures' words.
@@ -24,7 +23,7 @@ impl Tally {
     }
 
     /// Notes how a call went; its value, if it has one.
-    pub fn note<T>(&mut self, call: &'static str, outcome: Result<(T, Duration)>) -> Option<T> {
+    pub fn note<T>(&mut self, call: &'static str, outcome: Result<(T, Took)>) -> Option<T> {
         let place = match self.times.iter().position(|(name, ..)| *name == call) {
             Some(place) => place,
             None => {
@@ -35,7 +34,7 @@ impl Tally {
         let (_, times, failed) = &mut self.times[place];
         match outcome {
             Ok((value, took)) => {
-                times.push(took.as_secs_f64() * 1e3);
+                times.push(took.wall.as_secs_f64() * 1e3);
                 Some(value)
             }
             Err(error) => {
@@ -48,7 +47,7 @@ impl Tally {
     }
 
     /// As [`Tally::note`], for a call that gives nothing but its time.
-    pub fn time(&mut self, call: &'static str, outcome: Result<Duration>) {
+    pub fn time(&mut self, call: &'static str, outcome: Result<Took>) {
         self.note(call, outcome.map(|took| ((), took)));
     }
 

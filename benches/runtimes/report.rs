@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
+use super::delegation::{self, Delegation};
 use super::rounds::Series;
 use crate::support::figures::Sample;
 use crate::support::table::markdown;
@@ -35,7 +36,8 @@ struct Target {
     gross: f64,
 }
 
-const COLUMNS: [&str; 6] = ["create", "start", "delete", "sum", "exec", "state"];
+/// The columns of the tables.
+pub const COLUMNS: [&str; 6] = ["create", "start", "delete", "sum", "exec", "state"];
 
 impl Report<'_> {
     /// The README's section.
@@ -49,6 +51,7 @@ impl Report<'_> {
                 self.times(profile)
             );
         }
+        let _ = write!(out, "\n{}", self.delegation().markdown());
         let _ = write!(out, "\n{}", self.sizes());
         let _ = write!(out, "\n{}", self.targets_met());
         out
@@ -76,8 +79,7 @@ impl Report<'_> {
 
     fn preface(&self) -> String {
         let versions: Vec<String> = self
-            .callers
-            .iter()
+            .peers()
             .map(|caller| format!("{} {}", caller.name, machine::version(&caller.path)))
             .collect();
         format!(
@@ -97,7 +99,7 @@ impl Report<'_> {
     fn times(&self, profile: bool) -> String {
         let head = [&["", "create"][..], &COLUMNS[1..]].concat();
         let mut rows = Vec::new();
-        for (place, caller) in self.callers.iter().enumerate() {
+        for (place, caller) in self.peers().enumerate() {
             let series = self.series(place, profile);
             let cells = COLUMNS.iter().map(|call| {
                 let sample: Sample = series.of(call).into_iter().collect();
@@ -105,7 +107,7 @@ impl Report<'_> {
             });
             rows.push(row(&caller.name, cells));
         }
-        for (place, caller) in self.callers.iter().enumerate().skip(1) {
+        for (place, caller) in self.peers().enumerate().skip(1) {
             let cells = COLUMNS
                 .iter()
                 .map(|call| spread(&self.ratio(place, profile, call), 2));
@@ -123,8 +125,7 @@ impl Report<'_> {
             "linked",
         ];
         let rows: Vec<Vec<String>> = self
-            .callers
-            .iter()
+            .peers()
             .enumerate()
             .map(|(place, caller)| {
                 let memory = |profile| format!("{:.1} MB", self.memory(place, profile));
@@ -156,8 +157,7 @@ impl Report<'_> {
     }
 
     fn targets(&self) -> Vec<Target> {
-        let crun = self.callers.iter().position(|c| c.name == "crun");
-        let crun = crun.unwrap_or(0);
+        let crun = self.place("crun");
         let ratio = |profile, call| self.ratio(crun, profile, call).median();
         let state: Sample = self.series(0, true).of("state").into_iter().collect();
         let target = |what, unit, value, goal, gross| Target {
@@ -198,6 +198,13 @@ impl Report<'_> {
             ),
             target("state", " ms", state.median(), 3.0, 12.0),
             target(
+                "delegation, the dearest command",
+                " ms of processor time",
+                self.delegation().dearest(),
+                3.0,
+                9.0,
+            ),
+            target(
                 "peak memory of create",
                 " MB",
                 self.memory(0, true),
@@ -205,6 +212,26 @@ impl Report<'_> {
                 10.0,
             ),
         ]
+    }
+
+    /// All but the one that is pxrun again.
+    fn peers(&self) -> impl Iterator<Item = &Caller> {
+        self.callers
+            .iter()
+            .filter(|caller| caller.name != delegation::NAME)
+    }
+
+    fn place(&self, name: &str) -> usize {
+        let place = self.callers.iter().position(|caller| caller.name == name);
+        place.expect("every caller is measured")
+    }
+
+    /// Without a profile: what crun does with it is the same both ways.
+    fn delegation(&self) -> Delegation<'_> {
+        Delegation {
+            through: self.series(self.place(delegation::NAME), false),
+            direct: self.series(self.place("crun"), false),
+        }
     }
 
     fn series(&self, caller: usize, profile: bool) -> &Series {
@@ -233,11 +260,13 @@ impl Report<'_> {
     }
 }
 
-fn row(name: &str, cells: impl Iterator<Item = String>) -> Vec<String> {
+/// One row of a table.
+pub fn row(name: &str, cells: impl Iterator<Item = String>) -> Vec<String> {
     std::iter::once(name.to_owned()).chain(cells).collect()
 }
 
-fn spread(sample: &Sample, digits: usize) -> String {
+/// Median and quartiles.
+pub fn spread(sample: &Sample, digits: usize) -> String {
     let [low, middle, high] = [0.25, 0.5, 0.75].map(|part| sample.quantile(part));
     format!("{middle:.digits$} ({low:.digits$}–{high:.digits$})")
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::support::Result;
 use crate::support::bundle::Maker;
-use crate::support::caller::{Caller, Container};
+use crate::support::caller::{Caller, Container, Took};
 
 /// The calls that are timed, in their order.
 pub const CALLS: [&str; 5] = ["create", "state", "start", "exec", "delete"];
@@ -23,8 +23,8 @@ pub struct Series {
     pub caller: usize,
     /// With the seccomp profile.
     pub profile: bool,
-    /// Milliseconds, by [`CALLS`].
-    pub times: Vec<[f64; CALLS.len()]>,
+    /// What each round took, by [`CALLS`].
+    pub times: Vec<[Took; CALLS.len()]>,
     /// KiB, the largest resident set of each `create`.
     pub memory: Vec<f64>,
 }
@@ -32,17 +32,24 @@ pub struct Series {
 impl Series {
     /// Milliseconds of one call, or of `create`, `start` and `delete` together for `"sum"`.
     pub fn of(&self, call: &str) -> Vec<f64> {
-        let one = |name: &str, times: &[f64; CALLS.len()]| {
-            let place = CALLS.iter().position(|c| *c == name);
-            place.map_or(0.0, |place| times[place])
+        self.each(call, |took| took.wall)
+    }
+
+    /// The same in processor time.
+    pub fn cpu(&self, call: &str) -> Vec<f64> {
+        self.each(call, |took| took.cpu)
+    }
+
+    fn each(&self, call: &str, part: impl Fn(&Took) -> Duration) -> Vec<f64> {
+        let counts = |name: &str| match call {
+            "sum" => ["create", "start", "delete"].contains(&name),
+            call => name == call,
         };
-        let rounds = self.times.iter();
-        match call {
-            "sum" => rounds
-                .map(|t| one("create", t) + one("start", t) + one("delete", t))
-                .collect(),
-            name => rounds.map(|t| one(name, t)).collect(),
-        }
+        let round = |times: &[Took; CALLS.len()]| {
+            let those = CALLS.iter().zip(times).filter(|(name, _)| counts(name));
+            those.map(|(_, took)| part(took).as_secs_f64() * 1e3).sum()
+        };
+        self.times.iter().map(round).collect()
     }
 }
 
@@ -62,7 +69,7 @@ pub fn take(
     let mut bundles = Vec::new();
     for profile in [true, false] {
         for (caller, runtime) in callers.iter().enumerate() {
-            let id = format!("{}-{profile}", runtime.name);
+            let id = format!("{}-{profile}", runtime.name.replace(' ', "-"));
             bundles.push((id.clone(), maker.sleeping(&id, profile)?));
             all.push(Series {
                 caller,
@@ -75,7 +82,7 @@ pub fn take(
     for round in 0..warm_up + rounds {
         for turn in 0..all.len() {
             // Nobody always comes after the same other one.
-            let place = (turn * stride(round) + round) % all.len();
+            let place = (turn * stride(round, all.len()) + round) % all.len();
             let (id, bundle) = &bundles[place];
             let times = life(&callers[all[place].caller], id, bundle, gap)?;
             if round >= warm_up {
@@ -92,12 +99,16 @@ pub fn take(
     Ok(all)
 }
 
-/// A step that visits all six places, forwards or backwards.
-fn stride(round: usize) -> usize {
-    if round.is_multiple_of(2) { 1 } else { 5 }
+/// A step that visits all places, forwards or backwards.
+fn stride(round: usize, places: usize) -> usize {
+    if round.is_multiple_of(2) {
+        1
+    } else {
+        places - 1
+    }
 }
 
-fn life(caller: &Caller, id: &str, bundle: &Path, gap: Duration) -> Result<[f64; CALLS.len()]> {
+fn life(caller: &Caller, id: &str, bundle: &Path, gap: Duration) -> Result<[Took; CALLS.len()]> {
     let (container, create) = caller.create(id, bundle)?;
     let rest = lived(&container, gap);
     if rest.is_err() {
@@ -105,10 +116,10 @@ fn life(caller: &Caller, id: &str, bundle: &Path, gap: Duration) -> Result<[f64;
         let _ = caller.call(&["delete", "--force", id]);
     }
     let [state, start, exec, delete] = rest?;
-    Ok([create, state, start, exec, delete].map(|took| took.as_secs_f64() * 1e3))
+    Ok([create, state, start, exec, delete])
 }
 
-fn lived(container: &Container<'_>, gap: Duration) -> Result<[Duration; 4]> {
+fn lived(container: &Container<'_>, gap: Duration) -> Result<[Took; 4]> {
     sleep(gap);
     let state = container.state()?;
     sleep(gap);

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
@@ -23,6 +24,17 @@ pub struct Caller {
     pub path: PathBuf,
     /// `--root`.
     pub root: PathBuf,
+    /// pxrun's `--config`.
+    pub config: Option<PathBuf>,
+}
+
+/// What a call took.
+#[derive(Debug, Clone, Copy)]
+pub struct Took {
+    /// From before the fork to after the wait.
+    pub wall: Duration,
+    /// Processor time of the runtime and of what it waited for, however busy the machine is.
+    pub cpu: Duration,
 }
 
 /// A container that was created; its init is a child of this process.
@@ -49,22 +61,27 @@ impl Caller {
         Caller {
             name: name.to_owned(),
             path: path.to_owned(),
-            root: place.join(format!("root-{name}")),
+            root: place.join(format!("root-{}", name.replace(' ', "-"))),
+            config: None,
         }
     }
 
     /// The command line of one call.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.path);
-        command.arg("--root").arg(&self.root).args(args);
+        command.arg("--root").arg(&self.root);
+        if let Some(config) = &self.config {
+            command.arg("--config").arg(config);
+        }
+        command.args(args);
         command
     }
 
-    /// Calls the runtime and says how long it took, from before the fork to after the wait.
+    /// Calls the runtime and says what it took.
     ///
     /// # Errors
     /// It fails; with what it wrote on standard error.
-    pub fn call(&self, args: &[&str]) -> Result<Duration> {
+    pub fn call(&self, args: &[&str]) -> Result<Took> {
         run(&mut self.command(args))
     }
 
@@ -72,7 +89,7 @@ impl Caller {
     ///
     /// # Errors
     /// The runtime's.
-    pub fn create(&self, id: &str, bundle: &Path) -> Result<(Container<'_>, Duration)> {
+    pub fn create(&self, id: &str, bundle: &Path) -> Result<(Container<'_>, Took)> {
         let pid_file = self.pid_file(id);
         let took = run(&mut self.create_command(id, bundle))?;
         let pid = std::fs::read_to_string(&pid_file)?;
@@ -110,8 +127,7 @@ impl Caller {
     }
 
     fn pid_file(&self, id: &str) -> PathBuf {
-        let name = format!("{}-{id}.pid", self.name);
-        self.root.with_file_name(name)
+        self.root.with_extension(format!("{id}.pid"))
     }
 }
 
@@ -120,7 +136,7 @@ impl Container<'_> {
     ///
     /// # Errors
     /// The runtime's.
-    pub fn start(&self) -> Result<Duration> {
+    pub fn start(&self) -> Result<Took> {
         self.caller.call(&["start", &self.id])
     }
 
@@ -128,7 +144,7 @@ impl Container<'_> {
     ///
     /// # Errors
     /// The runtime's.
-    pub fn state(&self) -> Result<Duration> {
+    pub fn state(&self) -> Result<Took> {
         self.caller.call(&["state", &self.id])
     }
 
@@ -136,7 +152,7 @@ impl Container<'_> {
     ///
     /// # Errors
     /// The runtime's, or the command's own failure.
-    pub fn exec(&self, command: &[&str]) -> Result<Duration> {
+    pub fn exec(&self, command: &[&str]) -> Result<Took> {
         self.caller.call(&[&["exec", &self.id], command].concat())
     }
 
@@ -144,7 +160,7 @@ impl Container<'_> {
     ///
     /// # Errors
     /// The runtime's.
-    pub fn signal(&self, signal: &str) -> Result<Duration> {
+    pub fn signal(&self, signal: &str) -> Result<Took> {
         self.caller.call(&["kill", &self.id, signal])
     }
 
@@ -170,26 +186,37 @@ impl Container<'_> {
     ///
     /// # Errors
     /// The runtime's.
-    pub fn delete(&self) -> Result<Duration> {
+    pub fn delete(&self) -> Result<Took> {
         self.caller.call(&["delete", &self.id])
     }
 }
 
 /// Runs a command without a standard input and output. Its standard error is a file: a pipe would
 /// be held open by the container.
-fn run(command: &mut Command) -> Result<Duration> {
+fn run(command: &mut Command) -> Result<Took> {
     let mut said = tempfile::tempfile()?;
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(said.try_clone()?);
-    let begun = Instant::now();
+    let (begun, used) = (Instant::now(), children_used()?);
     let status = command.status()?;
-    let took = begun.elapsed();
+    let took = Took {
+        wall: begun.elapsed(),
+        cpu: children_used()? - used,
+    };
     match status.success() {
         true => Ok(took),
         false => Err(format!("{command:?}: {status}: {}", all_of(&mut said)).into()),
     }
+}
+
+/// Processor time of all children that were waited for, with theirs.
+fn children_used() -> Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let [user, system] = [usage.user_time(), usage.system_time()]
+        .map(|time| Duration::new(time.tv_sec() as u64, time.tv_usec() as u32 * 1000));
+    Ok(user + system)
 }
 
 fn all_of(file: &mut File) -> String {

@@ -16,7 +16,8 @@ mod tests;
 mod traces;
 
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::Value;
@@ -26,11 +27,12 @@ pub use ability::ability;
 pub use call::{Call, Given, Without};
 pub use program::{Runtime, SEARCH, locate};
 pub use settings::Settings;
-pub use takedown::take_down;
+pub use takedown::{has_notes, take_down};
 pub use traces::{bundle_copy, can_checkpoint, cgroup_of, read_pid};
 
 use super::{Backend, CreateOptions, Creation, ExecRequest, Running};
 use crate::error::Kind;
+use crate::limited::{self, Ended};
 use crate::spec::Validated;
 use crate::state::{ContainerDir, Record, Status};
 
@@ -73,6 +75,16 @@ pub enum DelegateError {
         /// The backend.
         name: String,
     },
+    /// It hangs.
+    #[error("backend `{name}`: `{what}` took longer than {} s", limit.as_secs())]
+    Late {
+        /// The backend.
+        name: String,
+        /// Its command.
+        what: String,
+        /// How long it was given.
+        limit: Duration,
+    },
     /// The runtime can't do it.
     #[error("backend `{name}` doesn't know {what}")]
     Refused {
@@ -101,17 +113,46 @@ impl DelegateError {
 /// Whatever runtime the record names.
 pub struct Delegate;
 
-/// Runs a command of the runtime to its end, for pxrun's own eyes.
+/// How long a runtime may take to answer a question. It looks at a file or two for it.
+const QUESTION: Duration = Duration::from_secs(10);
+
+/// How long it may take to change a container.
+const CHANGE: Duration = Duration::from_secs(60);
+
+/// Bytes of an answer that are kept: a list of many processes is the longest.
+const KEPT: usize = 1 << 20;
+
+/// Runs a command of the runtime to its end, for pxrun's own eyes. One that hangs is ended.
 ///
 /// # Errors
-/// It can't be started; how it ended is in the answer.
-pub fn ask(runtime: &Runtime, call: &Call) -> Result<Output, DelegateError> {
-    Command::new(&runtime.program)
-        .args(call.argv(runtime, None)?)
-        .envs(&runtime.env)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|cause| DelegateError::from_exec(runtime, cause))
+/// It can't be started, or takes too long; how it ended is in the answer.
+pub fn ask(runtime: &Runtime, call: &Call) -> Result<Ended, DelegateError> {
+    let limit = match call.verb {
+        "state" | "ps" => QUESTION,
+        _ => CHANGE,
+    };
+    let mut command = Command::new(&runtime.program);
+    command.args(call.argv(runtime, None)?).envs(&runtime.env);
+    within(runtime, call.verb, &mut command, limit)
+}
+
+/// Runs it for as long as it may take.
+fn within(
+    runtime: &Runtime,
+    what: &str,
+    command: &mut Command,
+    limit: Duration,
+) -> Result<Ended, DelegateError> {
+    let ended = limited::run(command, limit, KEPT)
+        .map_err(|cause| DelegateError::from_exec(runtime, cause))?;
+    match ended.code {
+        Some(_) => Ok(ended),
+        None => Err(DelegateError::Late {
+            name: runtime.name.clone(),
+            what: what.to_owned(),
+            limit,
+        }),
+    }
 }
 
 /// Its `state` of a container; `None` when it has none of that name.
@@ -123,18 +164,18 @@ pub fn state(record: &Record) -> Result<Option<Value>, DelegateError> {
         &Runtime::of(record)?,
         &Call::new("state", [record.id.clone().into()]),
     )?;
-    let parsed = serde_json::from_slice(&output.stdout).ok();
-    Ok(parsed.filter(|_| output.status.success()))
+    let parsed = serde_json::from_slice(&output.out).ok();
+    Ok(parsed.filter(|_| output.code == Some(0)))
 }
 
 /// As [`ask`], an answer of failure being an error with the runtime's own words.
-fn demand(record: &Record, call: &Call) -> anyhow::Result<Output> {
+fn demand(record: &Record, call: &Call) -> anyhow::Result<Ended> {
     let runtime = Runtime::of(record)?;
     let output = ask(&runtime, call)?;
-    if output.status.success() {
+    if output.code == Some(0) {
         return Ok(output);
     }
-    let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    let words = String::from_utf8_lossy(&output.err).trim().to_owned();
     anyhow::bail!("{} {}: {words}", runtime.name, call.verb)
 }
 
@@ -201,7 +242,7 @@ impl Backend for Delegate {
     fn pids(&self, record: &Record) -> anyhow::Result<Vec<i32>> {
         let call = on("ps", record).option("format", Some("json"), Without::Never);
         let output = demand(record, &call)?;
-        serde_json::from_slice(&output.stdout).context("read the list of processes")
+        serde_json::from_slice(&output.out).context("read the list of processes")
     }
 
     fn stats(&self, record: &Record) -> anyhow::Result<Value> {

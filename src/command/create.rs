@@ -67,8 +67,7 @@ pub fn run(context: &Context, args: cli::Create) -> anyhow::Result<i32> {
 }
 
 fn story(context: &Context, args: cli::Create) -> anyhow::Result<i32> {
-    let bundle = Bundle::load(&args.oci.bundle)?;
-    let route = route::decide(context, &args.oci.container_id, &bundle.path, &bundle.raw)?;
+    let (bundle, route) = context.decide(&args.oci.container_id, &args.oci.bundle)?;
     if backend::is_delegate(&route.backend) {
         return delegated::create(context, &args, &bundle, route);
     }

@@ -308,7 +308,7 @@ fn delete(
     if args.force {
         super::delete::end_creator(dir, &record);
         delegate::take_down(&record)?;
-    } else if record.live_init().is_some() || delegate::state(&record)?.is_some() {
+    } else if delegate::has_notes(&record, runtime) || delegate::state(&record)?.is_some() {
         let call = Call::new("delete", [record.id.clone().into()]);
         match run_child(context, runtime, call)? {
             0 => {}

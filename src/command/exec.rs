@@ -12,6 +12,7 @@ use crate::cli::exec::{EnvVar, Principal, SubCgroup, User};
 use crate::error::Kind;
 use crate::spec::Validated;
 use crate::state::Status;
+use crate::sys::seal::ensure_sealed;
 use crate::{bundle, cli, console, foreground, host, users};
 
 pub fn run(context: &Context, args: cli::Exec) -> anyhow::Result<i32> {
@@ -20,6 +21,8 @@ pub fn run(context: &Context, args: cli::Exec) -> anyhow::Result<i32> {
 }
 
 fn story(context: &Context, args: cli::Exec) -> anyhow::Result<i32> {
+    // Containers of other runtimes have gone to them already.
+    ensure_sealed()?;
     let container = context.find(&args.container_id)?;
     match container.status() {
         Status::Stopped => return Err(Kind::NotRunning.into()),

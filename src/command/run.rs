@@ -7,9 +7,8 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 use super::create::{Created, Wish, create};
-use super::{Container, Context, contract, delegated, delete, route, start};
+use super::{Container, Context, contract, delegated, delete, start};
 use crate::backend;
-use crate::bundle::Bundle;
 use crate::{cli, console, foreground};
 
 pub fn run(context: &Context, args: cli::Run) -> anyhow::Result<i32> {
@@ -18,13 +17,8 @@ pub fn run(context: &Context, args: cli::Run) -> anyhow::Result<i32> {
 }
 
 fn story(context: &Context, args: cli::Run) -> anyhow::Result<i32> {
-    let bundle = Bundle::load(&args.create.oci.bundle)?;
-    let route = route::decide(
-        context,
-        &args.create.oci.container_id,
-        &bundle.path,
-        &bundle.raw,
-    )?;
+    let oci = &args.create.oci;
+    let (bundle, route) = context.decide(&oci.container_id, &oci.bundle)?;
     if backend::is_delegate(&route.backend) {
         return delegated::run(context, &args, &bundle, route);
     }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -146,17 +146,15 @@ fn ask(runtime: &Runtime, file: File) -> Result<Abilities, DelegateError> {
 
 /// Standard output of a call that succeeds.
 fn answer(runtime: &Runtime, words: &[&str]) -> Result<Option<String>, DelegateError> {
-    let output = Command::new(&runtime.program)
+    let mut command = Command::new(&runtime.program);
+    command
         .args(words)
         .env_clear()
         .env("PATH", SEARCH.join(":"))
-        .envs(&runtime.env)
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .map_err(|cause| DelegateError::from_exec(runtime, cause))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    Ok(output.status.success().then_some(text))
+        .envs(&runtime.env);
+    let ended = super::within(runtime, &words.join(" "), &mut command, super::QUESTION)?;
+    let text = String::from_utf8_lossy(&ended.out).into_owned();
+    Ok((ended.code == Some(0)).then_some(text))
 }
 
 /// Every `--word` of a help text.

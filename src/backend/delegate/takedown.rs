@@ -18,9 +18,9 @@ pub fn take_down(record: &Record) -> anyhow::Result<()> {
     let runtime = Runtime::of(record)?;
     let call = Call::new("delete", [record.id.clone().into()]).flag("force", true, Without::Never);
     match ask(&runtime, &call) {
-        Ok(output) if output.status.success() => return Ok(()),
+        Ok(output) if output.code == Some(0) => return Ok(()),
         Ok(output) => {
-            let words = String::from_utf8_lossy(&output.stderr);
+            let words = String::from_utf8_lossy(&output.err);
             tracing::debug!("`{}` could not delete: {}", runtime.name, words.trim());
         }
         Err(error) => tracing::warn!("{error}: removing what it left"),
@@ -49,6 +49,12 @@ fn forget(runtime: &Runtime, id: &str) -> anyhow::Result<()> {
         std::fs::remove_dir_all(&notes)?;
     }
     Ok(())
+}
+
+/// Whether the runtime has something written down of the container, where most runtimes have it:
+/// a look, where a question would cost another process.
+pub fn has_notes(record: &Record, runtime: &Runtime) -> bool {
+    record.live_init().is_some() || runtime.root.join(&record.id).is_dir()
 }
 
 /// An id can't hold a slash; a record can be damaged.

@@ -5,15 +5,13 @@
 mod error;
 pub mod texts;
 
-use std::io::Read;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 pub use error::{PctError, Reason};
+
+use crate::limited;
 
 /// Where Proxmox installs its tools.
 const PLACES: [&str; 2] = ["/usr/sbin", "/usr/bin"];
@@ -67,46 +65,27 @@ impl Tool {
     pub fn call(&self, args: &[&str], limit: Duration) -> Result<Said, PctError> {
         let shown = self.shown(args);
         let begun = Instant::now();
-        let outcome = self.run(args, limit);
+        let outcome = limited::run(&mut self.command(args), limit, KEPT);
         let took = begun.elapsed().as_millis();
-        match outcome {
-            Ok((code, said)) => {
-                log(&shown, &format!("exit code {code}"), took, &said);
-                match code {
-                    0 => Ok(said),
-                    code => Err(PctError::Failed {
-                        call: shown,
-                        reason: texts::reason(&said, code),
-                        said: Box::new(said),
-                    }),
-                }
-            }
-            Err(Failed::Spawn(source)) => Err(PctError::Spawn {
-                tool: self.path.clone(),
-                source,
-            }),
-            Err(Failed::Late(said)) => {
-                log(&shown, "ended by its time limit", took, &said);
-                Err(PctError::Late { call: shown, limit })
-            }
-        }
-    }
-
-    fn run(&self, args: &[&str], limit: Duration) -> Result<(i32, Said), Failed> {
-        let mut child = self.command(args).spawn().map_err(Failed::Spawn)?;
-        let out = drain(child.stdout.take());
-        let err = drain(child.stderr.take());
-        let code = wait(&mut child, limit);
-        if code.is_none() {
-            end(&mut child);
-        }
-        let said = Said {
-            out: out.text(),
-            err: err.text(),
+        let ended = outcome.map_err(|source| PctError::Spawn {
+            tool: self.path.clone(),
+            source,
+        })?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (out, err) = (text(&ended.out), text(&ended.err));
+        let said = Said { out, err };
+        let Some(code) = ended.code else {
+            log(&shown, "ended by its time limit", took, &said);
+            return Err(PctError::Late { call: shown, limit });
         };
+        log(&shown, &format!("exit code {code}"), took, &said);
         match code {
-            Some(code) => Ok((code, said)),
-            None => Err(Failed::Late(said)),
+            0 => Ok(said),
+            code => Err(PctError::Failed {
+                call: shown,
+                reason: texts::reason(&said, code),
+                said: Box::new(said),
+            }),
         }
     }
 
@@ -118,12 +97,7 @@ impl Tool {
             .env_clear()
             .env("PATH", PATH)
             .env("LC_ALL", "C")
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            // Its own group, so that a limit ends its children too, and a terminal's signals don't.
-            .process_group(0);
+            .current_dir("/");
         command
     }
 
@@ -151,11 +125,6 @@ impl Tool {
     }
 }
 
-enum Failed {
-    Spawn(std::io::Error),
-    Late(Said),
-}
-
 fn log(call: &str, outcome: &str, took: u128, said: &Said) {
     tracing::debug!(
         "`{call}`: {outcome} after {took} ms; stdout {:?}, stderr {:?}",
@@ -171,70 +140,6 @@ pub fn quoted(arg: &str) -> String {
         true => arg.to_owned(),
         false => format!("'{}'", arg.replace('\'', r"'\''")),
     }
-}
-
-/// One output, read on a thread, so that a full pipe never stops the tool.
-struct Drain {
-    kept: Arc<Mutex<Vec<u8>>>,
-    end: Receiver<()>,
-}
-
-impl Drain {
-    /// What has come. A child that was left behind with the pipe open is not waited for.
-    fn text(self) -> String {
-        let _ = self.end.recv_timeout(Duration::from_millis(200));
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&kept).into_owned()
-    }
-}
-
-fn drain(from: Option<impl Read + Send + 'static>) -> Drain {
-    let kept = Arc::new(Mutex::new(Vec::new()));
-    let (sender, end) = channel();
-    if let Some(mut from) = from {
-        let kept = Arc::clone(&kept);
-        std::thread::spawn(move || {
-            let mut chunk = [0; 4096];
-            while let Ok(count @ 1..) = from.read(&mut chunk) {
-                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                let room = KEPT.saturating_sub(kept.len()).min(count);
-                kept.extend_from_slice(&chunk[..room]);
-            }
-            let _ = sender.send(());
-        });
-    }
-    Drain { kept, end }
-}
-
-/// The exit code, or 128 and the signal's number as a shell has it; `None` when time is up.
-fn wait(child: &mut Child, limit: Duration) -> Option<i32> {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    use std::os::fd::AsFd;
-    let pid = i32::try_from(child.id()).ok()?;
-    let pidfd = crate::sys::clone::pidfd_open(pid).ok()?;
-    let end = Instant::now() + limit;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut fds, timeout) {
-            Ok(0) if Instant::now() >= end => return None,
-            _ => {}
-        }
-        if let Ok(Some(status)) = child.try_wait() {
-            let signal = status.signal().map(|signal| 128 + signal);
-            return status.code().or(signal);
-        }
-    }
-}
-
-/// Ends the tool with everything that it started.
-fn end(child: &mut Child) {
-    if let Ok(pid) = i32::try_from(child.id()) {
-        let group = nix::unistd::Pid::from_raw(pid);
-        let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
-    }
-    let _ = child.wait();
 }
 
 #[cfg(test)]

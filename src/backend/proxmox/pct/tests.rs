@@ -1,6 +1,7 @@
 //! The runner against small programs in place of the tools.
 
 use std::io::Write;
+use std::process::Stdio;
 
 use super::*;
 
