@@ -21,7 +21,7 @@ FUZZ_SECONDS ?= 60
 # The suites drive this binary.
 export PXRUN_BIN ?= $(CURDIR)/$(FAST)
 
-.PHONY: help run build release install uninstall deb test-deb picture dist lint test test-all check-freebsd bench bench-short coverage leaks leaks-short load load-short fuzz deny sanitize reproducible docs clean
+.PHONY: help run build release install uninstall deb test-deb picture dist lint test test-all check-freebsd bench bench-short coverage leaks leaks-short load load-short fuzz fuzz-short deny sanitize reproducible docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -108,6 +108,10 @@ bench-short: build ## the same in seconds: fails if the runtime is grossly slow
 fuzz: ## fuzz every reader for FUZZ_SECONDS each (60)
 	hack/deps
 	hack/fuzz $(FUZZ_SECONDS)
+
+fuzz-short: ## read all corpora, then mutate them from a fixed seed for 20 seconds each
+	hack/deps
+	FUZZ_SEED=1 hack/fuzz 20
 
 deny: ## check licences, sources and forbidden crates of what is linked
 	hack/deny

@@ -6,6 +6,7 @@ pub mod embedded;
 pub mod jail;
 pub mod linux;
 pub mod lxc;
+mod objections;
 pub mod proxmox;
 mod settings;
 
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+pub use objections::objections;
 pub use settings::{Settings, is_name};
 
 use crate::cgroup::OomWatch;
@@ -137,13 +139,6 @@ pub trait Backend {
     /// Its state, where the backend knows it better than record and locks do.
     fn status(&self, record: &Record) -> Option<Status> {
         let _ = record;
-        None
-    }
-    /// What stands for a namespace of the container where another one wants to join it by the path
-    /// that callers make of its pid: `/proc/PID/ns/FILE`. `None` when that path is right, as it is
-    /// wherever the pid is the container's own first process.
-    fn namespace(&self, record: &Record, file: &str) -> Option<PathBuf> {
-        let _ = (record, file);
         None
     }
     /// Reports when the container runs out of memory, and when nothing more will come.

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::route::{Facts, Join, Partner};
-use crate::state::{Record, Root};
+use crate::state::{ContainerDir, Record, Root};
 
 /// The container under `root` that the new one has to stay with.
 pub fn find(root: &Root, facts: &Facts) -> Option<Partner> {
@@ -30,25 +30,36 @@ fn by_namespace(root: &Root, facts: &Facts) -> Option<Partner> {
     if joins.is_empty() {
         return None;
     }
-    let records = root
-        .all()
-        .ok()?
-        .into_iter()
-        .filter_map(|dir| dir.load().ok());
-    for record in records.filter(|record| record.id != facts.id) {
-        let Some(init) = record.live_init() else {
+    let shared = |pid: i32| {
+        joins.iter().find(|(join, identity)| {
+            leads_to(&join.path, pid) || namespace_of(pid, &join.kind).as_ref() == Some(identity)
+        })
+    };
+    // A look at each process is cheap; only what it finds is read.
+    for (pid, dir) in inits(root)? {
+        let Some((join, _)) = shared(pid) else {
             continue;
         };
-        let shared = joins.iter().find(|(join, identity)| {
-            leads_to(&join.path, init.pid)
-                || namespace_of(init.pid, &join.kind).as_ref() == Some(identity)
-        });
-        if let Some((join, _)) = shared {
+        let Some(record) = dir.load().ok().filter(|record| record.id != facts.id) else {
+            continue;
+        };
+        if record.live_init().is_some_and(|init| init.pid == pid) {
             let shares = format!("{}: joins its {} namespace", join.field, join.kind);
             return Some(partner(&record, shares));
         }
     }
     None
+}
+
+/// The first processes of all containers, by id. A version that wrote none down leaves records only.
+fn inits(root: &Root) -> Option<Vec<(i32, ContainerDir)>> {
+    let mut all = root.inits().or_else(|| {
+        let dirs = root.all().ok()?.into_iter();
+        let known = dirs.filter_map(|dir| Some((dir.load().ok()?.init?.pid, dir)));
+        Some(known.collect())
+    })?;
+    all.sort_by(|a, b| a.1.id().cmp(b.1.id()));
+    Some(all)
 }
 
 fn partner(record: &Record, shares: String) -> Partner {
@@ -57,13 +68,6 @@ fn partner(record: &Record, shares: String) -> Partner {
         backend: record.backend.clone(),
         shares,
     }
-}
-
-/// The parts of `/proc/PID/ns/FILE`.
-pub fn process_path(path: &str) -> Option<(i32, &str)> {
-    let rest = path.strip_prefix("/proc/")?;
-    let (pid, file) = rest.split_once("/ns/")?;
-    Some((pid.parse().ok()?, file))
 }
 
 /// A path below `/proc/PID`. What stands there may be a process that keeps a guest's namespaces,

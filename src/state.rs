@@ -3,6 +3,7 @@
 //! configuration: what a container needs later is written here at `create`.
 
 mod dir;
+mod inits;
 mod proc;
 
 pub use dir::{ContainerDir, Lock, Root, may_go_on, write_atomically};

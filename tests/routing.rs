@@ -316,3 +316,112 @@ fn checkpoint_without_criu_is_refused_in_words() {
         .fails()
         .says("criu is not installed");
 }
+
+const CRUN: &str = "/usr/bin/crun";
+
+/// A command in a mount namespace without the version 2 part of hybrid cgroups, which crun refuses.
+fn without_hybrid(program: &Path, args: &[&str]) -> Command {
+    let script = "umount --lazy /sys/fs/cgroup/unified 2>/dev/null; exec \"$@\"";
+    let mut command = common::command::cmd("unshare");
+    command
+        .args([
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            script,
+            "sh",
+        ])
+        .arg(program)
+        .args(args);
+    command
+}
+
+#[test]
+fn doctor_says_of_crun_what_crun_does() {
+    let fleet = Fleet::new("crun", "[default]\nbackend = \"crun\"\n");
+    let bundle = fleet
+        .place
+        .bundle("c", &["true"], |config| config["annotations"] = json!({}));
+    let dir = bundle.dir.to_str().expect("a text");
+    let root = fleet.place.dir.join("crun-root");
+    let root = root.to_str().expect("a text");
+    let run_it = ["--root", root, "run", "--bundle", dir, "c"];
+    let config = fleet.config.to_str().expect("a text");
+    let ask = ["--config", config, "doctor", "--json"];
+    let plain = |program: &Path, args: &[&str]| {
+        let mut command = common::command::cmd(program);
+        command.args(args);
+        command
+    };
+    for hybrid in [true, false] {
+        let view = |program, args| match hybrid {
+            true => plain(program, args),
+            false => without_hybrid(program, args),
+        };
+        let ran = run(&mut view(Path::new(CRUN), &run_it));
+        let told = run(&mut view(&common::runtime(), &ask));
+        let told: Value = serde_json::from_str(&told.stdout).expect("json");
+        let backends = told["backends"].as_array().expect("backends");
+        let crun = backends.iter().find(|b| b["name"] == "crun").expect("told");
+        assert_eq!(
+            crun["unusable"].is_null(),
+            ran.status.success(),
+            "{ran}\n{crun}"
+        );
+    }
+}
+
+#[test]
+fn a_runtime_gets_a_document_that_it_takes_and_pxrun_keeps_it() {
+    let fleet = Fleet::new("version", "[default]\nbackend = \"crun\"\n");
+    let bundle = fleet.place.bundle("c", &["sh", "-c", "exit 3"], |config| {
+        config["annotations"] = json!({});
+        config["ociVersion"] = json!("1.3.0");
+    });
+    let dir = bundle.dir.to_str().expect("a text");
+    let root = fleet.place.root.to_str().expect("a text");
+    let config = fleet.config.to_str().expect("a text");
+    let pxrun = |args: &[&str]| {
+        let all = [&["--root", root, "--config", config], args].concat();
+        run(&mut without_hybrid(&common::runtime(), &all))
+    };
+    pxrun(&["run", "--keep", "--bundle", dir, "c"]).exits(3);
+    let kept = std::fs::read(fleet.place.root.join("c/config.json")).expect("kept");
+    let kept: Value = serde_json::from_slice(&kept).expect("json");
+    assert_eq!(kept["process"]["args"], json!(["sh", "-c", "exit 3"]));
+    pxrun(&["delete", "c"]).ok();
+    // What is newer than the runtime isn't hidden from it.
+    let bundle = fleet.place.bundle("d", &["true"], |config| {
+        config["annotations"] = json!({});
+        config["ociVersion"] = json!("1.3.0");
+        config["linux"]["netDevices"] = json!({"none": {}});
+    });
+    let dir = bundle.dir.to_str().expect("a text");
+    pxrun(&["run", "--bundle", dir, "d"])
+        .fails()
+        .says("net-devices");
+}
+
+#[test]
+fn a_runtime_that_hangs_is_not_waited_for() {
+    let fleet = Fleet::new("hangs", "");
+    let program = fleet.place.dir.join("hanging");
+    std::fs::write(&program, "#!/bin/sh\nsleep 300\n").expect("write");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&program, mode).expect("chmod");
+    let table = format!("[backend.hanging]\npath = \"{}\"\n", program.display());
+    fleet.write(&format!("{table}[default]\nbackend = \"hanging\"\n"));
+    let bundle = fleet
+        .place
+        .bundle("c", &["true"], |config| config["annotations"] = json!({}));
+    let begun = std::time::Instant::now();
+    let dir = bundle.dir.to_str().expect("a text");
+    fleet
+        .call(&["create", "--bundle", dir, "c"])
+        .fails()
+        .says("`--version` took longer than 10 s");
+    assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
+    fleet.call(&["state", "c"]).fails().says("does not exist");
+}

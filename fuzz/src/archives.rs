@@ -69,7 +69,7 @@ pub fn unpack(data: &[u8]) {
 }
 
 /// A directory with the root and a canary beside it, for this process.
-fn place() -> &'static Path {
+pub fn place() -> &'static Path {
     static PLACE: OnceLock<PathBuf> = OnceLock::new();
     PLACE.get_or_init(|| {
         let path = std::env::temp_dir().join(format!("pxrun-fuzz-{}", std::process::id()));

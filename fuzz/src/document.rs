@@ -22,6 +22,7 @@ pub fn judge(document: Value) {
             Ok(valid) => {
                 assert_eq!(valid.raw(), &document);
                 plan(&valid, other);
+                crate::guests::translations(&valid);
             }
             Err(error @ SpecError::Typed(..)) => panic!("passed and can't be read: {error:?}"),
             Err(SpecError::Invalid(problems)) => {

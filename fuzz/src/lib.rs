@@ -5,8 +5,14 @@
 mod archives;
 mod document;
 mod edits;
+mod guests;
+mod images;
+mod messages;
 
 pub use archives::{archive, unpack};
+pub use guests::{guest, pct};
+pub use images::image;
+pub use messages::stub;
 
 use std::path::Path;
 

@@ -8,6 +8,7 @@
 mod abilities;
 mod ability;
 mod call;
+pub mod document;
 mod program;
 mod settings;
 mod takedown;

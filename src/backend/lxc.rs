@@ -16,7 +16,7 @@ pub mod place;
 mod stub;
 mod task;
 pub mod translate;
-mod wire;
+pub mod wire;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -6,7 +6,7 @@ pub mod cluster;
 pub mod conf;
 mod create;
 pub mod guest;
-mod host;
+pub mod host;
 mod kept;
 mod launch;
 pub mod options;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde_json::Value;
 
-use super::{Context, contract, delegated, route, send_pidfd, write_pid_file};
+use super::{Context, contract, delegated, send_pidfd, write_pid_file};
 use crate::backend::{self, CreateOptions, Creation};
 use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
@@ -83,8 +83,7 @@ pub fn create(
     bundle: &Bundle,
     route: Route,
 ) -> anyhow::Result<Created> {
-    let raw = route::joined(context, bundle.raw.clone())?;
-    let spec = Validated::new(raw, &host::facts())?;
+    let spec = Validated::new(bundle.raw.clone(), &host::facts())?;
     for warning in spec.warnings() {
         tracing::warn!("{warning}");
     }

@@ -14,7 +14,8 @@ use nix::sys::signal::SigSet;
 use super::create::{self};
 use super::run::Terminal;
 use super::{Context, contract, route};
-use crate::backend::delegate::{self, Abilities, Call, DelegateError, Runtime, Without};
+use crate::backend::delegate::{self, Abilities, Call, DelegateError, Runtime, Without, document};
+use crate::backend::linux::stand_in;
 use crate::bundle::Bundle;
 use crate::cli::{self, Command};
 use crate::error::Kind;
@@ -160,9 +161,8 @@ fn make(
     Ok((0, Some((dir, record))))
 }
 
-/// A document whose joined namespaces are somewhere else for this backend goes to the runtime as a
-/// copy, and so does one that ocijail would read otherwise; every other one is the caller's own
-/// file.
+/// Keeps the document that the runtime gets. It is the caller's own file, unless joined namespaces
+/// are somewhere else than it says, or the runtime would refuse or misread it: then a copy.
 fn pass_document(
     context: &Context,
     dir: &ContainerDir,
@@ -170,14 +170,17 @@ fn pass_document(
     runtime: &Runtime,
     call: &mut Call,
 ) -> anyhow::Result<()> {
-    let mut joined = route::joined(context, bundle.raw.clone())?;
+    let mut theirs = document::joined(bundle.raw.clone(), stand_in::meant);
     if runtime.is_ocijail() {
-        joined = crate::backend::jail::ocijail::translated(&joined)?;
+        theirs = crate::backend::jail::ocijail::translated(&theirs)?;
+    } else if document::minor(&theirs) > Some(1) {
+        theirs = document::lowered(theirs, &Abilities::of(runtime, &context.root)?);
     }
-    if joined == bundle.raw {
+    dir.save_config(&serde_json::to_vec(&theirs)?)?;
+    if theirs == bundle.raw {
         return Ok(());
     }
-    let copy = delegate::bundle_copy(dir, &bundle.path, joined)?;
+    let copy = delegate::bundle_copy(dir, &bundle.path, theirs)?;
     call.options.retain(|given| given.name != "bundle");
     *call = std::mem::take(call).option("bundle", Some(copy), Without::Never);
     Ok(())

@@ -8,8 +8,8 @@ use super::{Context, print_json, print_text};
 use crate::backend;
 use crate::bundle::Bundle;
 use crate::cli::{self, list::Format};
+use crate::partner;
 use crate::route::{self, Facts, Host, Need, Refused, Route};
-use crate::{partner, state};
 
 /// Decides for a new container.
 ///
@@ -40,40 +40,6 @@ fn host(context: &Context, facts: &Facts) -> anyhow::Result<Host> {
     let names = route::candidates(facts, config, &host).into_iter();
     host.backends = names.map(|name| (name.to_owned(), ability(name))).collect();
     Ok(host)
-}
-
-/// The document with the paths of joined namespaces as the backends of their containers have them:
-/// `/proc/PID/ns/…` names a process, and not every backend's is in all of the namespaces.
-pub fn joined(context: &Context, mut spec: Value) -> anyhow::Result<Value> {
-    let list = spec
-        .pointer_mut("/linux/namespaces")
-        .and_then(Value::as_array_mut);
-    let paths = list.into_iter().flatten().filter_map(|n| n.get_mut("path"));
-    let mut records: Option<Vec<state::Record>> = None;
-    for path in paths {
-        let Some((pid, file)) = path.as_str().and_then(partner::process_path) else {
-            continue;
-        };
-        let known = match &mut records {
-            Some(records) => records,
-            none => none.insert(all_records(context)?),
-        };
-        let owner = known
-            .iter()
-            .find(|r| r.init.is_some_and(|init| init.pid == pid));
-        let owner = owner.filter(|record| record.live_init().is_some());
-        if let Some(record) = owner
-            && let Some(real) = backend::by_name(&record.backend)?.namespace(record, file)
-        {
-            *path = json!(real);
-        }
-    }
-    Ok(spec)
-}
-
-fn all_records(context: &Context) -> anyhow::Result<Vec<state::Record>> {
-    let dirs = context.root.all()?.into_iter();
-    Ok(dirs.filter_map(|dir| dir.load().ok()).collect())
 }
 
 pub fn run(context: &Context, args: cli::Route) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! `bundle validate`: what the OCI, this host and each backend say of a bundle.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -10,6 +11,7 @@ use crate::bundle::Bundle;
 use crate::cli::bundle::BundleValidate;
 use crate::cli::list::Format;
 use crate::route::{self, Ability};
+use crate::spec::Validated;
 use crate::validate::{Finding, Level, findings};
 use crate::{backend, host};
 
@@ -35,7 +37,7 @@ struct Refused {
 pub fn run(context: &Context, args: &BundleValidate) -> anyhow::Result<i32> {
     let bundle = Bundle::load(&args.bundle)?;
     let found = findings(&bundle.path, &bundle.raw, &host::facts());
-    let judgements = judge(context, &bundle.raw, &args.backend)?;
+    let judgements = judge(context, &bundle.path, &bundle.raw, &args.backend)?;
     let sound = !found.iter().any(|finding| finding.level == Level::Error);
     // Of backends that were asked for all must run it, else one is enough.
     let mut all = judgements.iter().map(|judgement| judgement.runs);
@@ -54,7 +56,12 @@ pub fn run(context: &Context, args: &BundleValidate) -> anyhow::Result<i32> {
     Ok(i32::from(!valid))
 }
 
-fn judge(context: &Context, raw: &Value, asked: &[String]) -> anyhow::Result<Vec<Judgement>> {
+fn judge(
+    context: &Context,
+    dir: &Path,
+    raw: &Value,
+    asked: &[String],
+) -> anyhow::Result<Vec<Judgement>> {
     let config = context.config()?;
     let names: BTreeSet<String> = match asked.is_empty() {
         false => asked.iter().cloned().collect(),
@@ -66,6 +73,8 @@ fn judge(context: &Context, raw: &Value, asked: &[String]) -> anyhow::Result<Vec
         }
     };
     let needs = route::needs(raw).map_err(anyhow::Error::msg)?;
+    // What has the wrong form is told already, and can't be translated.
+    let valid = Validated::new(raw.clone(), &host::facts()).ok();
     let judge = |name: String| {
         let Ability { unusable, lacks } = backend::ability(&name, &config.backend, &context.root);
         let refused = needs.iter().filter_map(|needed| {
@@ -75,7 +84,19 @@ fn judge(context: &Context, raw: &Value, asked: &[String]) -> anyhow::Result<Vec
                 text: format!("`{}`: {why}", needed.need),
             })
         });
-        let refuses: Vec<Refused> = refused.collect();
+        let mut refuses: Vec<Refused> = refused.collect();
+        if let Some(spec) = &valid {
+            let own = backend::objections(&name, &config.backend, &context.root, spec, dir);
+            let news = own.into_iter().filter(|(field, _)| {
+                // The same field, or a part of it.
+                let told = |r: &Refused| {
+                    field.starts_with(&r.field) || r.field.starts_with(field.as_str())
+                };
+                !refuses.iter().any(told)
+            });
+            let news: Vec<Refused> = news.map(|(field, text)| Refused { field, text }).collect();
+            refuses.extend(news);
+        }
         Judgement {
             runs: unusable.is_none() && refuses.is_empty(),
             backend: name,

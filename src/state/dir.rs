@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::{RECORD_VERSION, Record, StateError};
+use super::{RECORD_VERSION, Record, StateError, inits};
 
 /// The runtime root: `--root`, by default `/run/pxrun`.
 #[derive(Debug, Clone)]
@@ -116,6 +116,14 @@ impl Root {
         Ok(dirs)
     }
 
+    /// The first processes of containers, each with the directory of its container, as far as they
+    /// are written down; the record decides whether it is still so. `None` where it has to be asked
+    /// of every record.
+    pub fn inits(&self) -> Option<Vec<(i32, ContainerDir)>> {
+        let known = inits::all(&self.path)?.into_iter();
+        Some(known.map(|(pid, id)| (pid, self.dir(&id))).collect())
+    }
+
     fn dir(&self, id: &str) -> ContainerDir {
         ContainerDir {
             path: self.path.join(id),
@@ -172,6 +180,9 @@ impl ContainerDir {
             path: path.clone(),
             source,
         })?;
+        if let (Some(init), Some(root)) = (record.init, self.path.parent()) {
+            inits::add(root, init.pid, &self.id).map_err(io("note first process", root))?;
+        }
         self.replace("state.json", &bytes)
     }
 
@@ -282,6 +293,10 @@ impl ContainerDir {
 
     /// Removes the directory with all that is in it. Gone already is fine.
     pub fn remove(&self) -> Result<(), StateError> {
+        let init = self.load_any_version().ok().and_then(|record| record.init);
+        if let (Some(init), Some(root)) = (init, self.path.parent()) {
+            inits::remove(root, init.pid, &self.id);
+        }
         match std::fs::remove_dir_all(&self.path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(io("remove state directory", &self.path)(error))

@@ -94,6 +94,23 @@ impl Abilities {
         Ok(asked)
     }
 
+    /// What a program might have said.
+    #[cfg(test)]
+    pub fn told(version: &str, features: Value) -> Abilities {
+        Abilities {
+            file: File {
+                path: PathBuf::new(),
+                device: 0,
+                inode: 0,
+                changed: (0, 0),
+                size: 0,
+            },
+            version: version.to_owned(),
+            features,
+            options: BTreeMap::new(),
+        }
+    }
+
     /// Whether it has that command.
     pub fn has(&self, verb: &str) -> bool {
         self.options.contains_key(verb)

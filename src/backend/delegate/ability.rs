@@ -13,9 +13,20 @@ pub fn ability(name: &str, settings: &Settings, root: &Root) -> Ability {
     let asked: Result<Abilities, DelegateError> =
         Runtime::find(name, settings, root).and_then(|runtime| Abilities::of(&runtime, root));
     match asked {
+        Ok(asked) if asked.version_line().starts_with("crun") && is_hybrid() => Ability::unusable(
+            "it refuses cgroup version 2 beside version 1: unmount `/sys/fs/cgroup/unified`, or boot with `systemd.unified_cgroup_hierarchy=1`",
+        ),
         Ok(asked) => lacks(&asked, |program| locate(program.as_ref()).is_some()),
         Err(error) => Ability::unusable(error.to_string()),
     }
+}
+
+/// Whether crun calls the host's cgroups hybrid: controllers on version 2 beside version 1. Without
+/// controllers there it works ("cgroups in hybrid mode not supported, drop all controllers from
+/// cgroupv2").
+fn is_hybrid() -> bool {
+    let controllers = std::fs::read_to_string("/sys/fs/cgroup/unified/cgroup.controllers");
+    controllers.is_ok_and(|names| !names.trim().is_empty())
 }
 
 /// Members of `features` that say `false`, and what that means.
