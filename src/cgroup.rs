@@ -1,4 +1,4 @@
-//! Cgroups of a container, over libcgroups: path, limits, devices, freezer, statistics, removal.
+//! Cgroups of a container: path, limits, devices, freezer, statistics, removal.
 //! It must not look at spec fields outside of `linux.cgroupsPath` and `linux.resources`.
 
 mod apply;

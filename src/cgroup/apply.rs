@@ -12,6 +12,7 @@ use std::path::Path;
 use oci_spec::runtime::LinuxResources;
 use serde_json::Value;
 
+use super::systemd::Property;
 use super::{Cgroup, CgroupError, Result, Setup, devices, file};
 
 /// Something asked for that doesn't take effect, and is let through: one of [`WARNED`].
@@ -110,14 +111,26 @@ impl<'a> Applier<'a> {
         self.unified()
     }
 
-    /// systemd is told as well, or it would set its own idea of the limits at the next reload.
+    /// systemd is told as well, or it would set its own idea of the limits at the next reload; but of
+    /// nothing that can't hold here.
     fn unit(&mut self) -> Result<()> {
         let Some(scope) = &self.cgroup.systemd else {
             return Ok(());
         };
-        if self.cgroup.setup == Setup::Unified
-            && !scope.set_properties(&self.cgroup.hierarchies, self.resources)?
-        {
+        if !self.v2() {
+            return Ok(());
+        }
+        let translated = scope.translate(&self.cgroup.hierarchies, self.resources)?;
+        let mut properties = translated.properties;
+        properties.retain(|property| {
+            property.controller != "pids" || self.has(property.controller, property.file)
+        });
+        let missing = |property: &&Property| !self.has(property.controller, property.file);
+        if let Some(property) = properties.iter().find(missing) {
+            return Err(unavailable(property.json, property.controller));
+        }
+        scope.set_properties(properties)?;
+        if translated.incomplete {
             self.warn(UNIT);
         }
         Ok(())

@@ -33,12 +33,21 @@ impl Cgroup {
     /// # Errors
     /// Something runs in one of them.
     pub fn make_way(&self) -> Result<()> {
+        self.check_free()?;
+        self.remove()
+    }
+
+    /// Whether the place is free for a container: it isn't there, or nothing runs in it.
+    ///
+    /// # Errors
+    /// It is somebody else's: whoever goes on would join him, and kill him when he cleans up.
+    pub fn check_free(&self) -> Result<()> {
         for hierarchy in &self.hierarchies {
             if hierarchy.dir.exists() {
                 self.check_unused(hierarchy)?;
             }
         }
-        self.remove()
+        Ok(())
     }
 
     /// Takes over directories that another one has made for a process that is in them already.
@@ -125,6 +134,11 @@ impl Cgroup {
 
     fn check_unused(&self, hierarchy: &Hierarchy) -> Result<()> {
         let pids = super::pids::pids_in(&hierarchy.dir, true)?;
+        if !pids.is_empty()
+            && let Some(scope) = &self.systemd
+        {
+            return Err(CgroupError::UnitExists(scope.unit()));
+        }
         if !pids.is_empty() {
             return Err(CgroupError::NotEmpty(pids.len()));
         }

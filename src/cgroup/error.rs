@@ -153,6 +153,9 @@ pub enum CgroupError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A unit of the name that the container is to get; runc's and systemd's word for it.
+    #[error("systemd cgroup driver: unit `{0}` already exists")]
+    UnitExists(String),
     /// systemd's answer, or none.
     #[error("systemd cgroup driver: {step}")]
     Systemd {
@@ -172,6 +175,11 @@ pub enum CgroupError {
 }
 
 impl CgroupError {
+    /// True if the cgroup is somebody else's, who keeps it.
+    pub fn is_taken(&self) -> bool {
+        matches!(self, Self::NotEmpty(_) | Self::UnitExists(_))
+    }
+
     /// The errno at the bottom of the chain, if there is one.
     pub(super) fn errno(&self) -> Option<i32> {
         match self {

@@ -140,10 +140,10 @@ impl Cgroup {
 
     /// Puts process `pid` into the container's cgroup in every hierarchy.
     ///
-    /// With systemd this also starts the transient unit, or attaches the process to it.
+    /// With systemd this starts the transient unit around it.
     pub fn join(&self, pid: i32) -> Result<()> {
         if let Some(scope) = &self.systemd {
-            scope.start(&self.hierarchies, pid)?;
+            scope.start(pid)?;
             self.make_dirs(None)?;
         }
         self.join_below(pid, &SubCgroup::default())
@@ -245,6 +245,18 @@ impl Cgroup {
             }
         }
         Ok(common)
+    }
+
+    /// Takes properties of systemd's unit from annotations; without systemd they mean nothing, as in
+    /// runc.
+    pub fn annotate<'a>(
+        &mut self,
+        annotations: impl IntoIterator<Item = (&'a String, &'a String)>,
+    ) -> Result<()> {
+        match &mut self.systemd {
+            Some(scope) => scope.annotate(annotations),
+            None => Ok(()),
+        }
     }
 
     /// Leaves the unit to nobody: the directories are made by hand, at the same paths.

@@ -11,7 +11,7 @@ use nix::dir::Dir;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::freeze::wait_for;
-use super::{Cgroup, CgroupError, Hierarchy, Result, Setup, tree};
+use super::{Cgroup, CgroupError, Hierarchy, Result, Scope, Setup, tree};
 
 /// How long killed processes may take to leave.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -26,10 +26,7 @@ impl Cgroup {
     /// What is gone already is fine, so a delete can be repeated.
     pub fn remove(&self) -> Result<()> {
         // Without systemd's answer, the directories can still go.
-        let stopped = self
-            .systemd
-            .as_ref()
-            .map(|scope| scope.stop(&self.hierarchies));
+        let stopped = self.systemd.as_ref().map(Scope::stop);
         let mut first = stopped.unwrap_or(Ok(()));
         let deadline = Instant::now() + LIMIT;
         for hierarchy in &self.hierarchies {

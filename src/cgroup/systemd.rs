@@ -1,25 +1,26 @@
-//! Cgroups that systemd makes, as transient scopes, over libcgroups' D-Bus client.
+//! Cgroups that systemd makes, as transient scopes.
 //! It must not write limits into files: `apply` does, after the unit knows them.
 
+mod bus;
+mod properties;
 #[cfg(test)]
 mod tests;
+mod wire;
 
-use std::collections::{BTreeSet, HashMap};
-use std::os::fd::RawFd;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use libcgroups::common::{CgroupManager, ControllerOpt};
-use libcgroups::systemd::manager::{
-    Manager, PROCESS_IN_CGROUP_TIMEOUT_DURATION, SystemdManagerError,
-};
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::unistd::Pid;
 use oci_spec::runtime::LinuxResources;
 use serde::{Deserialize, Serialize};
 
+use bus::{Bus, BusError};
+pub(super) use properties::Property;
+use properties::Translated;
+use wire::Value;
+
 use super::{CgroupError, Hierarchy, Host, Result, file};
 
-/// A transient unit. Tested against recorded D-Bus messages only, never on a running systemd.
+/// A transient unit.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Scope {
     slice: String,
@@ -31,6 +32,9 @@ pub struct Scope {
     path: PathBuf,
     /// The user's own systemd, on the session bus.
     user: bool,
+    /// Properties from annotations: only for the one who starts the unit.
+    #[serde(skip)]
+    extra: BTreeMap<String, Value>,
 }
 
 impl Scope {
@@ -70,6 +74,7 @@ impl Scope {
             id: id.to_owned(),
             path: PathBuf::new(),
             user: rootless,
+            extra: BTreeMap::new(),
         };
         scope.path = manager_root(host, rootless)?.join(below).join(scope.unit());
         Ok(scope)
@@ -88,115 +93,146 @@ impl Scope {
         &self.path
     }
 
-    /// Starts the unit with `pid` in it, or attaches the process if it runs; returns when it is there.
-    pub(super) fn start(&self, hierarchies: &[Hierarchy], pid: i32) -> Result<()> {
-        self.manager(hierarchies)?
-            .add_task(Pid::from_raw(pid))
-            .map_err(step("start the transient unit"))
+    /// Sets the properties that annotations ask for, when the unit is started.
+    ///
+    /// # Errors
+    /// An annotation without a value that systemd could take.
+    pub(super) fn annotate<'a>(
+        &mut self,
+        annotations: impl IntoIterator<Item = (&'a String, &'a String)>,
+    ) -> Result<()> {
+        self.extra =
+            properties::annotated(annotations).map_err(|(key, reason)| CgroupError::Limit {
+                json: format!("annotations.{key}"),
+                reason: reason.to_owned(),
+            })?;
+        Ok(())
     }
 
-    /// Tells systemd the limits, so that a reload keeps them. False if some have no property: those
-    /// are in the cgroup's files alone.
-    pub(super) fn set_properties(
+    /// Starts the unit with `pid` in it; returns when the process is there.
+    ///
+    /// # Errors
+    /// Also if the unit runs already: it is somebody else's.
+    pub(super) fn start(&self, pid: i32) -> Result<()> {
+        let unit = self.unit();
+        let result = self.start_unit(&unit, pid);
+        result.map_err(|source| match source {
+            BusError::Method { ref name, .. } if name.ends_with(".UnitExists") => {
+                CgroupError::UnitExists(unit)
+            }
+            source => step("start the transient unit")(source),
+        })
+    }
+
+    fn start_unit(&self, unit: &str, pid: i32) -> std::result::Result<(), BusError> {
+        let mut bus = Bus::connect(self.user)?;
+        bus.watch_jobs()?;
+        let wanted = self.wanted(unit, pid);
+        let arguments = vec![
+            Value::text(unit),
+            // Not `replace`: a job for this unit would be somebody else's.
+            Value::text("fail"),
+            Value::Array("(sv)", wanted.into_iter().map(pair).collect()),
+            Value::Array("(sa(sv))", Vec::new()),
+        ];
+        let started = match bus.manager("StartTransientUnit", arguments.clone()) {
+            Err(BusError::Method { name, .. }) if name.ends_with(".UnitExists") => {
+                // A dead one that failed is kept until somebody has seen it.
+                bus.manager("ResetFailedUnit", vec![Value::text(unit)])?;
+                bus.manager("StartTransientUnit", arguments)
+            }
+            result => result,
+        }?;
+        let job = started.into_iter().next().unwrap_or_default();
+        bus.await_job(&job, unit)
+    }
+
+    /// What the unit is: as runc has it, and to be forgotten by systemd however it ends.
+    fn wanted(&self, unit: &str, pid: i32) -> BTreeMap<String, Value> {
+        let mut wanted = self.extra.clone();
+        let mut set = |name: &str, value| wanted.insert(name.to_owned(), value);
+        set(
+            "Description",
+            Value::text(format!("OCI container {}", self.id)),
+        );
+        set("DefaultDependencies", Value::Bool(false));
+        for accounted in ["CPU", "IO", "Memory", "Tasks"] {
+            set(&format!("{accounted}Accounting"), Value::Bool(true));
+        }
+        if unit.ends_with(".slice") {
+            set("Wants", Value::Array("s", vec![Value::text(&self.slice)]));
+        } else {
+            set("Slice", Value::text(&self.slice));
+            set("Delegate", Value::Bool(true));
+            set("CollectMode", Value::text("inactive-or-failed"));
+            let pid = Value::U32(pid.unsigned_abs());
+            set("PIDs", Value::Array("u", vec![pid]));
+        }
+        wanted
+    }
+
+    /// What systemd is to be told of `resources`, for cgroup version 2.
+    pub(super) fn translate(
         &self,
         hierarchies: &[Hierarchy],
         resources: &LinuxResources,
-    ) -> Result<bool> {
+    ) -> Result<Translated> {
         let dir = watched(hierarchies).join(self.path.strip_prefix("/").unwrap_or(&self.path));
         let bandwidth = file::read_optional(&dir, "cpu.max")?;
-        let (resources, complete) = translatable(resources, bandwidth.as_deref());
-        let options = ControllerOpt {
-            resources: &resources,
-            disable_oom_killer: false,
-            oom_score_adj: None,
-            freezer_state: None,
-        };
-        match self.manager(hierarchies)?.apply(&options) {
-            Ok(()) => Ok(complete),
-            Err(error @ SystemdManagerError::SystemdClient(_)) => {
-                Err(step("set the limits of the unit")(error))
-            }
-            Err(error) => {
-                tracing::debug!("{error}");
-                Ok(false)
-            }
-        }
+        let version = Bus::connect(self.user)
+            .and_then(|mut bus| bus.version())
+            .map_err(step("ask for its version"))?;
+        Ok(properties::translate(
+            resources,
+            bandwidth.as_deref(),
+            version,
+        ))
     }
 
-    /// Stops the unit; one that is gone is fine.
-    pub(super) fn stop(&self, hierarchies: &[Hierarchy]) -> Result<()> {
-        self.manager(hierarchies)?
-            .remove()
-            .map_err(step("stop the transient unit"))
+    /// Tells systemd the limits, so that a reload keeps them.
+    pub(super) fn set_properties(&self, properties: Vec<Property>) -> Result<()> {
+        if properties.is_empty() {
+            return Ok(());
+        }
+        let pairs = properties
+            .into_iter()
+            .map(|property| pair((property.name.to_owned(), property.value)));
+        let arguments = vec![
+            Value::text(self.unit()),
+            // Only until the next boot.
+            Value::Bool(true),
+            Value::Array("(sv)", pairs.collect()),
+        ];
+        Bus::connect(self.user)
+            .and_then(|mut bus| bus.manager("SetUnitProperties", arguments))
+            .map(drop)
+            .map_err(step("set the limits of the unit"))
     }
 
-    fn manager(&self, hierarchies: &[Hierarchy]) -> Result<Manager> {
-        let before = descriptors();
-        let manager = Manager::new(
-            watched(hierarchies).to_owned(),
-            PathBuf::from(format!("{}:{}:{}", self.slice, self.prefix, self.name)),
-            self.id.clone(),
-            !self.user,
-            PROCESS_IN_CGROUP_TIMEOUT_DURATION,
-        );
-        // libcgroups 0.7 neither closes its sockets nor marks them: hooks would inherit the bus.
-        for fd in descriptors().difference(&before) {
-            fcntl(*fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(|error| {
-                CgroupError::Systemd {
-                    step: "mark the connection",
-                    source: Box::new(error),
-                }
-            })?;
+    /// Stops the unit, and waits until it has; one that is gone is fine.
+    pub(super) fn stop(&self) -> Result<()> {
+        self.stop_unit().map_err(step("stop the transient unit"))
+    }
+
+    fn stop_unit(&self) -> std::result::Result<(), BusError> {
+        let unit = self.unit();
+        let mut bus = Bus::connect(self.user)?;
+        bus.watch_jobs()?;
+        let arguments = vec![Value::text(&unit), Value::text("replace")];
+        match bus.manager("StopUnit", arguments) {
+            Ok(answer) => {
+                let job = answer.into_iter().next().unwrap_or_default();
+                bus.await_job(&job, &unit)
+            }
+            Err(BusError::Method { name, .. }) if name.ends_with(".NoSuchUnit") => Ok(()),
+            Err(error) => Err(error),
         }
-        manager.map_err(step("connect"))
     }
 }
 
-/// The numbers of all open descriptors, without that of the listing itself.
-fn descriptors() -> BTreeSet<RawFd> {
-    let entries = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
-    let number =
-        |entry: std::io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
-    let mut numbers: BTreeSet<RawFd> = entries.filter_map(number).collect();
-    numbers.retain(|fd| fcntl(*fd, FcntlArg::F_GETFD).is_ok());
-    numbers
-}
-
-/// What libcgroups turns into the right properties, and whether that is all.
-///
-/// It would take zeros for limits, lift the quota when only shares are set, take `cpu.weight` for
-/// shares, and send cpusets in a type that systemd refuses; the cgroup's files get all of them.
-fn translatable(given: &LinuxResources, bandwidth: Option<&str>) -> (LinuxResources, bool) {
-    let mut out = LinuxResources::default();
-    let mut complete = given.unified().as_ref().is_none_or(HashMap::is_empty)
-        && given.hugepage_limits().as_ref().is_none_or(Vec::is_empty)
-        && given.rdma().as_ref().is_none_or(HashMap::is_empty);
-    out.set_pids(given.pids().filter(|pids| pids.limit() != 0));
-    out.set_block_io(given.block_io().clone());
-    if let Some(mut memory) = *given.memory() {
-        memory.set_limit(memory.limit().filter(|bytes| *bytes != 0));
-        memory.set_swap(memory.swap().filter(|bytes| *bytes != 0));
-        memory.set_reservation(memory.reservation().filter(|bytes| *bytes != 0));
-        out.set_memory(Some(memory));
-    }
-    if let Some(mut cpu) = given.cpu().clone() {
-        let set = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
-        complete &=
-            !set(cpu.cpus()) && !set(cpu.mems()) && cpu.idle().is_none() && cpu.burst().is_none();
-        cpu.set_cpus(None)
-            .set_mems(None)
-            .set_realtime_period(None)
-            .set_realtime_runtime(None);
-        // `cpu.max`: QUOTA, which may be `max`, and PERIOD.
-        let (quota, period) = bandwidth
-            .and_then(|text| text.split_once(' '))
-            .unwrap_or(("max", ""));
-        let now = (quota.parse().unwrap_or(-1), period.trim().parse().ok());
-        cpu.set_quota(cpu.quota().filter(|quota| *quota != 0).or(Some(now.0)));
-        cpu.set_period(cpu.period().filter(|period| *period != 0).or(now.1));
-        out.set_cpu(Some(cpu));
-    }
-    (out, complete)
+/// A property as D-Bus has it: name and variant.
+fn pair((name, value): (String, Value)) -> Value {
+    Value::Struct(vec![Value::Text(name), Value::Variant(Box::new(value))])
 }
 
 /// The hierarchy in which systemd makes its units: version 2, else the one it has by name.
@@ -249,7 +285,7 @@ fn expand(slice: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-fn step(step: &'static str) -> impl FnOnce(SystemdManagerError) -> CgroupError {
+fn step(step: &'static str) -> impl FnOnce(BusError) -> CgroupError {
     move |error| CgroupError::Systemd {
         step,
         source: Box::new(error),

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Context, contract, delegated, send_pidfd, write_pid_file};
 use crate::backend::{self, CreateOptions, Creation};
 use crate::bundle::Bundle;
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, CgroupError};
 use crate::cli::globals::CgroupManager;
 use crate::route::{Facts, Route};
 use crate::spec::Validated;
@@ -91,13 +91,34 @@ pub fn create(
     // An unknown name is refused before anything is made.
     backend::by_name(&route.backend)?;
     let record = record(context, &wish.id, &bundle.path, spec.raw(), route)?;
+    record.cgroup.check_free()?;
     let dir = context.root.claim(&wish.id).map_err(contract)?;
     match build(&dir, record, spec, wish) {
         Ok(created) => Ok(created),
         Err(error) => {
+            if is_taken(&error) {
+                disclaim(&dir);
+            }
             roll_back(&dir);
             Err(error)
         }
+    }
+}
+
+/// Whether somebody came first after the look at the place.
+fn is_taken(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
+    causes.any(CgroupError::is_taken)
+}
+
+/// Takes the cgroup out of the record: what is in it is not ours to kill.
+fn disclaim(dir: &ContainerDir) {
+    let saved = dir.load().and_then(|mut record| {
+        record.cgroup = Cgroup::disabled();
+        dir.save(&record)
+    });
+    if let Err(error) = saved {
+        tracing::warn!("take back what was made: {error}");
     }
 }
 
@@ -160,6 +181,9 @@ pub fn record(
         let is_new = |n: &Value| n["type"] == kind && n["path"].as_str().is_none_or(str::is_empty);
         list.into_iter().flatten().any(is_new)
     };
+    let annotations = facts.annotations.into_iter().collect();
+    let mut cgroup = cgroup(context, id, spec["linux"]["cgroupsPath"].as_str())?;
+    cgroup.annotate(&annotations)?;
     Ok(Record {
         version: RECORD_VERSION,
         id: id.to_owned(),
@@ -171,13 +195,13 @@ pub fn record(
         created: now(),
         boot: boot_id().map(str::to_owned),
         uid: nix::unistd::geteuid().as_raw(),
-        annotations: facts.annotations.into_iter().collect(),
+        annotations,
         creator: ProcessId::current().context("read own process state")?,
         init: None,
         ready: false,
         own_pid_namespace: has("pid"),
         own_mount_namespace: has("mount"),
-        cgroup: cgroup(context, id, spec["linux"]["cgroupsPath"].as_str())?,
+        cgroup,
         rdt: None,
     })
 }

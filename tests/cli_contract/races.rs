@@ -108,3 +108,31 @@ fn a_killed_create_leaves_nothing_after_delete_force() {
         assert!(record.is_none(), "round {round}: {record:?} stays");
     }
 }
+
+/// What runs in the cgroup that a bundle names is somebody else's: nothing of it ends with the failed
+/// `create`.
+#[test]
+fn an_occupied_cgroup_is_left_alone() {
+    if runc_differs("a cgroup of version 1 that isn't empty is warned about, and shared") {
+        return;
+    }
+    if common::backend().as_deref() == Some("proxmox") {
+        println!("NOT RUN HERE: guests live in Proxmox's cgroups, whatever path the bundle names");
+        return;
+    }
+    let place = Place::new("occupied");
+    let first = place.create("first", SLEEP, nothing);
+    first.start();
+    let path = format!("{}/first", place.cgroup);
+    let bundle = place.bundle("second", SLEEP, |config| {
+        config["linux"]["cgroupsPath"] = path.into();
+    });
+    let mut command = place.cmd(&["create", "--bundle"]);
+    let output = run(command.arg(&bundle.dir).arg("second"));
+    output.fails().says("container's cgroup is not empty");
+    place.run(&["state", "second"]).fails();
+    place.run(&["delete", "--force", "second"]).ok();
+    assert!(alive(first.init()));
+    assert_eq!(place.status("first"), "running");
+    first.remove();
+}

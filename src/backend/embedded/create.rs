@@ -83,10 +83,13 @@ pub fn create(
     let waiting = dir.hold_waiting_lock()?;
     let (ours, theirs) = channel::pair()?;
 
-    let cgroup = record.cgroup.into_fd()?;
-    let gate = match limits_later {
-        true => None,
-        false => Some(record.cgroup.gate(cgroup.is_some())?),
+    // systemd makes the cgroup around the process: there is nothing to clone into, no door to pass.
+    let (cgroup, gate) = if limits_later {
+        (None, None)
+    } else {
+        let cgroup = record.cgroup.into_fd()?;
+        let gate = record.cgroup.gate(cgroup.is_some())?;
+        (cgroup, Some(gate))
     };
     let joined = namespaces.need_helper();
     let state = record.oci_state(Status::Creating, None);
