@@ -95,11 +95,11 @@ leaks-short: build ## the same with 40 lives
 
 load: build ## 200 containers at once, 500 standing, 200 in turn, 6 callers (some minutes)
 	hack/test-deps
-	$(MEASURE) load
+	$(MEASURE) load -- --plot target/load.svg
 
 load-short: build ## the same with fewer
 	hack/test-deps
-	$(MEASURE) load -- --at-once 40 --standing 60 --in-turn 20 --mixed 10 --callers 4
+	$(MEASURE) load -- --at-once 40 --standing 60 --in-turn 20 --mixed 10 --callers 4 --plot target/load.svg
 
 bench-short: build ## the same in seconds: fails if the runtime is grossly slow
 	hack/test-deps

@@ -7,6 +7,7 @@ mod support;
 
 #[path = "load"]
 mod load {
+    pub mod plot;
     pub mod steps;
     pub mod tally;
 }
@@ -41,6 +42,9 @@ struct Args {
     /// Callers in parallel
     #[arg(long, default_value_t = 6)]
     callers: usize,
+    /// Picture of the percentiles, as SVG
+    #[arg(long)]
+    plot: Option<PathBuf>,
     /// The runtime under test
     #[arg(long)]
     pxrun: Option<PathBuf>,
@@ -69,20 +73,29 @@ fn measure(args: &Args) -> Result<bool> {
         site.in_turn(args.in_turn),
         site.mixed(args.callers, args.mixed),
     ];
-    let rows: Vec<Vec<String>> = steps.iter().flat_map(load::tally::Tally::rows).collect();
+    let measured: Vec<_> = steps
+        .iter()
+        .flat_map(load::tally::Tally::quantiles)
+        .collect();
+    let rows: Vec<Vec<String>> = measured.iter().map(load::tally::Quantiles::cells).collect();
     let head = [
         "step", "calls", "failed", "median", "90 %", "99 %", "longest",
     ];
-    println!(
-        "Milliseconds, on {}, load average {:.1}:\n",
+    let title = format!(
+        "Milliseconds, on {}, load average {:.1}",
         machine::describe(),
         machine::load()
     );
+    println!("{title}:\n");
     println!("{}", table::markdown(&head, &rows));
     println!(
         "Creating and starting the {}th container took {dearer:.2} times as long as the first one.",
         args.standing
     );
+    if let Some(file) = &args.plot {
+        std::fs::write(file, load::plot::svg(&title, &measured))?;
+        println!("\nThe same as a picture: {}", file.display());
+    }
     let failures: Vec<&String> = steps.iter().flat_map(|step| &step.failures).collect();
     for failure in failures.iter().take(10) {
         eprintln!("load: {failure}");

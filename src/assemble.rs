@@ -3,10 +3,12 @@
 
 mod bundle;
 mod files;
+mod overlay;
 mod volumes;
 
 pub use bundle::{Job, Made, make};
 pub use files::{Files, open_root, rootfs_of_bundle, run_config};
+pub use overlay::remove;
 
 use std::io;
 

@@ -7,6 +7,8 @@ mod common;
 mod create;
 #[path = "bundles/hostile.rs"]
 mod hostile;
+#[path = "bundles/overlay.rs"]
+mod overlay;
 #[path = "bundles/templates.rs"]
 mod templates;
 #[path = "bundles/tree.rs"]

@@ -13,6 +13,38 @@ pub struct Tally {
     pub failures: Vec<String>,
 }
 
+/// One kind of call in one step; milliseconds.
+#[derive(Debug, Clone)]
+pub struct Quantiles {
+    /// Step and call.
+    pub name: String,
+    /// How many.
+    pub calls: usize,
+    /// How many of them failed.
+    pub failed: usize,
+    /// The quickest.
+    pub shortest: f64,
+    /// Half of them took no longer.
+    pub median: f64,
+    /// Nine of ten.
+    pub ninety: f64,
+    /// 99 of 100.
+    pub ninety_nine: f64,
+    /// The slowest.
+    pub longest: f64,
+}
+
+impl Quantiles {
+    /// The row of a table.
+    pub fn cells(&self) -> Vec<String> {
+        let times = [self.median, self.ninety, self.ninety_nine, self.longest];
+        let counts = [self.calls, self.failed].map(|count| count.to_string());
+        let times = times.map(|time| format!("{time:.1}"));
+        let name = std::iter::once(self.name.clone());
+        name.chain(counts).chain(times).collect()
+    }
+}
+
 impl Tally {
     /// An empty one.
     pub fn new(step: impl Into<String>) -> Tally {
@@ -73,14 +105,20 @@ impl Tally {
         self.failures.extend(other.failures);
     }
 
-    /// Rows of a table: step and call, how many, how many failed, percentiles.
-    pub fn rows(&self) -> Vec<Vec<String>> {
+    /// Step and call, how many, how many failed, percentiles.
+    pub fn quantiles(&self) -> Vec<Quantiles> {
         let row = |(call, times, failed): &(&'static str, Vec<f64>, usize)| {
             let sample: Sample = times.iter().copied().collect();
-            let name = format!("{}: {call}", self.step);
-            let counts = [name, (times.len() + failed).to_string(), failed.to_string()];
-            let parts = [0.5, 0.9, 0.99, 1.0].map(|part| format!("{:.1}", sample.quantile(part)));
-            counts.into_iter().chain(parts).collect()
+            Quantiles {
+                name: format!("{}: {call}", self.step),
+                calls: times.len() + failed,
+                failed: *failed,
+                shortest: sample.quantile(0.0),
+                median: sample.median(),
+                ninety: sample.quantile(0.9),
+                ninety_nine: sample.quantile(0.99),
+                longest: sample.quantile(1.0),
+            }
         };
         self.times.iter().map(row).collect()
     }

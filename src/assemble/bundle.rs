@@ -13,7 +13,7 @@ use nix::unistd::{Gid, Uid};
 use serde_json::Value;
 
 use super::files::{Files, rootfs_of_bundle};
-use super::{AssembleError, IMAGE_FILE, file, volumes};
+use super::{AssembleError, IMAGE_FILE, file, overlay, volumes};
 use crate::bundle::CONFIG_FILE;
 use crate::image::config::RunConfig;
 use crate::image::spec::{self, HostInfo, User, Wishes};
@@ -24,7 +24,7 @@ use crate::staging::{Existing, Staging};
 use crate::users;
 
 /// Directory of the root file system in a bundle.
-const ROOTFS: &str = "rootfs";
+pub(super) const ROOTFS: &str = "rootfs";
 
 /// What is to be made.
 pub struct Job<'a> {
@@ -36,6 +36,8 @@ pub struct Job<'a> {
     pub files: Files<'a>,
     /// Use the source's directory where it is instead of a copy.
     pub in_place: bool,
+    /// Use the source's directory where it is, below an overlay that takes the changes.
+    pub overlay: bool,
     /// What the user wants otherwise than the image.
     pub wishes: Wishes,
     /// Instead of the image's user.
@@ -70,14 +72,20 @@ pub fn make(job: Job<'_>) -> Result<Made, AssembleError> {
     }
     let staging = Staging::dir(job.target).map_err(file("make bundle", job.target))?;
     let here = staging.path().to_path_buf();
-    let (rootfs, root, mut run) = root(&job, &here)?;
+    // Nothing is written to a root that isn't the bundle's own.
+    let foreign = job.in_place || job.overlay;
+    let (rootfs, mut root, mut run) = root(&job, &here)?;
+    if job.overlay {
+        overlay::prepare(&rootfs, &here)?;
+        root = ROOTFS.to_owned();
+    }
     add_init(&mut run, &job.wishes, &rootfs);
-    let volumes = match job.in_place {
+    let volumes = match foreign {
         true => Vec::new(),
         false => volumes::make(&job.files, &here, &rootfs, &run.volumes)?,
     };
     let user = user(&job, &run, &rootfs)?;
-    if !job.in_place {
+    if !foreign {
         make_cwd(&job, &run, &user, &rootfs)?;
     }
     let mut config = spec::config_json(&run, &job.wishes, &user, &job.host, &root, &volumes)?;
@@ -93,21 +101,36 @@ pub fn make(job: Job<'_>) -> Result<Made, AssembleError> {
     if job.files.interrupt.pending_now() {
         return Err(crate::unpack::UnpackError::Interrupted.into());
     }
+    if job.existing == Existing::Replace {
+        overlay::unmount(job.target)?;
+    }
     staging
         .commit(job.existing)
         .map_err(file("move bundle to", job.target))?;
+    if job.overlay
+        && let Err(error) = overlay::mount(&rootfs, job.target)
+    {
+        crate::staging::remove(job.target).map_err(file("remove", job.target))?;
+        return Err(error);
+    }
     let (_, _, warnings) = valid.into_parts();
     Ok(Made { run, warnings })
 }
 
 /// The root file system: where it is now, what `root.path` becomes, what its source says.
 fn root(job: &Job<'_>, here: &Path) -> Result<(PathBuf, String, RunConfig), AssembleError> {
-    if job.in_place {
+    if job.in_place || job.overlay {
         let (path, run) = match job.source {
             Source::Dir(path) => (path.clone(), RunConfig::default()),
             Source::Bundle(path) => rootfs_of_bundle(path)?,
             _ => {
-                let text = "only a directory can be used in place".to_owned();
+                let text = match job.overlay {
+                    true => {
+                        "--overlay takes a directory or a bundle: layers of images are archives, which no kernel mounts; make a bundle of the image once, and overlays of that"
+                    }
+                    false => "only a directory can be used in place",
+                };
+                let text = text.to_owned();
                 return Err(AssembleError::Refused(text));
             }
         };

@@ -5,7 +5,10 @@
 //! `docs/freebsd.md` says what that leaves open.
 
 pub mod devices;
+pub mod enter;
+pub mod hooks;
 pub mod life;
+pub mod look;
 pub mod mounts;
 pub mod ocijail;
 pub mod parameters;

@@ -29,6 +29,17 @@ pub enum BundleCommand {
     ///
     /// The exit status is 0 when the bundle would run here, 1 when not.
     Validate(BundleValidate),
+    /// remove a bundle, its overlay unmounted first
+    ///
+    /// A bundle that a container runs from is refused.
+    Remove(BundleRemove),
+}
+
+/// Arguments of `bundle remove`.
+#[derive(Debug, Clone, Args)]
+pub struct BundleRemove {
+    /// directory of the bundle
+    pub bundle: PathBuf,
 }
 
 /// Where files come from.
@@ -79,6 +90,10 @@ pub struct BundleCreate {
     /// use a source that is a directory where it is, without a copy
     #[arg(long)]
     pub in_place: bool,
+    /// use a source that is a directory or a bundle where it is, below an overlay: what changes stays
+    /// in the new bundle, which `bundle remove` takes away
+    #[arg(long, conflicts_with = "in_place")]
+    pub overlay: bool,
     /// storage of --from-template
     #[arg(long, value_name = "NAME", default_value = "local")]
     pub storage: String,

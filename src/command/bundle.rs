@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use super::{Context, template, validate};
 use crate::archive::Limits;
 use crate::assemble::{self, Files, Job};
+use crate::bundle::Bundle;
 use crate::cli::bundle::{BundleCommand, BundleCreate, Config, From, Unpacking};
 use crate::cli::template::Place;
 use crate::guest::Mounted;
@@ -26,6 +27,7 @@ pub fn run(context: &Context, command: BundleCommand) -> anyhow::Result<i32> {
     match command {
         BundleCommand::Create(args) => create(*args).map(|()| 0),
         BundleCommand::Validate(args) => validate::run(context, &args),
+        BundleCommand::Remove(args) => remove(context, &args.bundle).map(|()| 0),
     }
 }
 
@@ -46,6 +48,7 @@ fn create(args: BundleCreate) -> anyhow::Result<()> {
         source: &mounted.source,
         files: files(&args.unpacking, &interrupt),
         in_place: args.in_place,
+        overlay: args.overlay,
         user: args.config.user.clone(),
         patch: patch.transpose()?,
         wishes: wishes(args.config, args.args, hostname)?,
@@ -59,6 +62,21 @@ fn create(args: BundleCreate) -> anyhow::Result<()> {
     for warning in &made.warnings {
         tracing::warn!("{warning}");
     }
+    Ok(())
+}
+
+fn remove(context: &Context, path: &Path) -> anyhow::Result<()> {
+    let bundle = Bundle::load(path)?.path;
+    for dir in context.root.all()? {
+        let in_use = dir.load().is_ok_and(|record| record.bundle == bundle);
+        anyhow::ensure!(
+            !in_use,
+            "remove bundle `{}`: container `{}` is made from it",
+            bundle.display(),
+            dir.id()
+        );
+    }
+    assemble::remove(path)?;
     Ok(())
 }
 

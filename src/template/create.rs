@@ -138,11 +138,15 @@ fn of_tree(
         return oci::of_tree(&rootfs, run, beside, out, job);
     }
     let comment = mark::text(&run);
-    let (digest, packed) = pack(&rootfs, Some(&comment), out, job)?;
     let manifest = run
         .digest
         .as_deref()
         .and_then(|d| d.strip_prefix("sha256:"));
+    let sum = match manifest {
+        Some(_) => Sum::None,
+        None => Sum::Compressed,
+    };
+    let (digest, packed) = pack(&rootfs, Some(&comment), out, job, sum)?;
     Ok(Written {
         digest: manifest.map_or(digest, ToOwned::to_owned),
         run,
@@ -184,16 +188,30 @@ fn tree(
     }
 }
 
-/// Packs and compresses a tree; gives the digest of the plain archive.
+/// What of an archive is digested while it is written. Digests are the dearest part of packing after
+/// the compression itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sum {
+    /// Nothing: the digest is known.
+    None,
+    /// The archive before it is compressed, as images want it.
+    Plain,
+    /// The file.
+    Compressed,
+}
+
+/// Packs and compresses a tree; gives the digest that `sum` asks for.
 pub(super) fn pack(
     rootfs: &Path,
     comment: Option<&[u8]>,
     out: &File,
     job: &Job<'_>,
+    sum: Sum,
 ) -> Result<(String, Packed), TemplateError> {
     let root = open_root(rootfs)?;
     let write = |source| PackError::from(crate::archive::ArchiveError::Write(source));
-    let mut encoder = zstd::Encoder::new(out, job.level).map_err(write)?;
+    let mut encoder =
+        zstd::Encoder::new(Summed::new(out, sum == Sum::Compressed), job.level).map_err(write)?;
     // One worker or more: the bytes depend on there being workers, not on their number.
     let workers = available_parallelism().map_or(1, usize::from);
     let set = encoder
@@ -205,28 +223,29 @@ pub(super) fn pack(
         progress.add(bytes);
         job.files.interrupt.pending()
     };
-    let mut packer = Packer::new(Summed::new(encoder), &watch).skip_dev();
+    let mut packer = Packer::new(Summed::new(encoder, sum == Sum::Plain), &watch).skip_dev();
     if let Some(comment) = comment {
         packer.comment(comment)?;
     }
     packer.tree(root.as_fd())?;
-    let (summed, packed) = packer.finish()?;
-    summed.into.finish().map_err(write)?;
+    let (plain, packed) = packer.finish()?;
+    let compressed = plain.into.finish().map_err(write)?;
     progress.done();
-    Ok((hex(summed.sum), packed))
+    let digest = plain.sum.or(compressed.sum).map(hex);
+    Ok((digest.unwrap_or_default(), packed))
 }
 
-/// Gathers small writes and keeps the sum of what passes.
+/// Keeps the sum of what passes, where it is wanted.
 struct Summed<W> {
     into: W,
-    sum: Sha256,
+    sum: Option<Sha256>,
 }
 
 impl<W> Summed<W> {
-    fn new(into: W) -> Self {
+    fn new(into: W, wanted: bool) -> Self {
         Self {
             into,
-            sum: Sha256::new(),
+            sum: wanted.then(Sha256::new),
         }
     }
 }
@@ -234,7 +253,9 @@ impl<W> Summed<W> {
 impl<W: Write> Write for Summed<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.into.write(bytes)?;
-        self.sum.update(&bytes[..count]);
+        if let Some(sum) = &mut self.sum {
+            sum.update(&bytes[..count]);
+        }
         Ok(count)
     }
 

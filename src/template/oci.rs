@@ -9,7 +9,7 @@ use oci_spec::image::Descriptor;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::create::{Job, Written, pack};
+use super::create::{Job, Sum, Written, pack};
 use super::{TemplateError, file};
 use crate::archive::compression::{Sums, hex};
 use crate::archive::writer::Writer;
@@ -68,7 +68,7 @@ pub(super) fn of_tree(
 ) -> Result<Written, TemplateError> {
     // Names in the archive are digests, so the layer has to be complete before it goes in.
     let (staging, mut layer) = Staging::file(beside).map_err(file("write beside", beside))?;
-    let (diff, packed) = pack(rootfs, None, &layer, job)?;
+    let (diff, packed) = pack(rootfs, None, &layer, job, Sum::Plain)?;
     let read = file("read", staging.path());
     layer.rewind().map_err(&read)?;
     let (layer_digest, size) = sum_of(&mut layer).map_err(&read)?;

@@ -67,3 +67,47 @@ fn a_good_bundle_is_valid_and_a_bad_one_tells_the_field() {
             .is_empty()
     );
 }
+
+#[test]
+fn each_backend_is_asked_for_its_own_translation() {
+    let bundle = place("translations").join("b");
+    super::bundle_of_shared(&bundle);
+    let path = bundle.join("config.json");
+    let text = fs::read_to_string(&path).expect("read config.json");
+    let original: Value = serde_json::from_str(&text).expect("parse config.json");
+    let refusals = |backend: &str, change: &dyn Fn(&mut Value)| -> Vec<Value> {
+        let mut config = original.clone();
+        change(&mut config);
+        fs::write(&path, config.to_string()).expect("write config.json");
+        let mut command = pxrun(&["bundle", "validate", "--json", "--backend", backend]);
+        let report = run(command.arg(&bundle)).json();
+        let refuses = &report["backends"][0]["refuses"];
+        refuses.as_array().expect("a list").clone()
+    };
+    let field = |list: &[Value], name: &str| {
+        let told = list.iter().any(|one| one["field"] == name);
+        assert!(told, "no `{name}` in {list:?}");
+    };
+    let unbindable = |config: &mut Value| {
+        config["mounts"][0]["options"] = json!(["unbindable"]);
+    };
+    field(&refusals("lxc", &unbindable), "mounts");
+    assert_eq!(refusals("embedded", &unbindable), [] as [Value; 0]);
+    let vmid = |config: &mut Value| {
+        config["annotations"]["dev.pxrun.proxmox.vmid"] = json!("seven");
+    };
+    field(
+        &refusals("proxmox", &vmid),
+        "annotations[dev.pxrun.proxmox.vmid]",
+    );
+    assert_eq!(refusals("embedded", &vmid), [] as [Value; 0]);
+    let jail = |config: &mut Value| {
+        config["freebsd"] = json!({"jail": {"enforceStatfs": 9}});
+    };
+    field(&refusals("jail", &jail), "freebsd.jail.enforceStatfs");
+    let newer = |config: &mut Value| {
+        config["ociVersion"] = json!("1.3.0");
+        config["linux"]["memoryPolicy"] = json!({"mode": "MPOL_DEFAULT", "nodes": ""});
+    };
+    field(&refusals("crun", &newer), "linux.memoryPolicy");
+}

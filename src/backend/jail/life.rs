@@ -7,6 +7,8 @@ use serde_json::Value;
 
 use super::JailError;
 use super::devices;
+use super::hooks::{self, Hook, Point};
+use super::look;
 use super::mounts::{self, Mount};
 use super::parameters::{name, parameters};
 use super::process::Process;
@@ -33,7 +35,11 @@ pub struct Plan {
     source: Option<PathBuf>,
     root: PathBuf,
     mounts: Vec<(Mount, Vec<Vec<String>>)>,
+    hooks: Vec<Hook>,
 }
+
+/// What hooks are told, by when they run.
+pub type State<'a> = &'a dyn Fn(Point) -> Value;
 
 /// Why a jail can't be made.
 #[derive(Debug, thiserror::Error)]
@@ -80,8 +86,89 @@ impl Plan {
             source: read_only.then_some(source),
             root,
             mounts: mounts.map(|(i, mount)| (mount, rules(i))).collect(),
+            hooks: hooks::hooks(config)?,
             section,
         })
+    }
+
+    /// Makes the jail and runs the hooks of `create`; the jail's number. Nothing of it is left when
+    /// that fails, and `poststop` has run where any hook had.
+    ///
+    /// # Errors
+    /// What failed.
+    pub fn create(&self, runner: &mut dyn Runner, state: State<'_>) -> Result<i32, LifeError> {
+        self.make(runner)?;
+        let points = [
+            Point::Prestart,
+            Point::CreateRuntime,
+            Point::CreateContainer,
+        ];
+        let made = look::jid(&self.name, runner)
+            .and_then(|jid| self.run_hooks(runner, &points, state, jid).map(|()| jid));
+        made.map_err(|cause| {
+            // The first failure is the one to tell.
+            let _ = self.delete(runner, state);
+            self.failed(cause)
+        })
+    }
+
+    /// Runs the hooks of `start` in the jail, lets the process run and runs those that follow.
+    /// Failures of the last are given back: the container runs.
+    ///
+    /// # Errors
+    /// A hook in the jail failed, or the process can't run.
+    pub fn start(
+        &self,
+        runner: &mut dyn Runner,
+        state: State<'_>,
+        jid: i32,
+        go: impl FnOnce() -> Result<(), RunError>,
+    ) -> Result<Result<(), RunError>, LifeError> {
+        self.run_hooks(runner, &[Point::StartContainer], state, jid)
+            .and_then(|()| go())
+            .map_err(|cause| self.failed(cause))?;
+        Ok(self.run_hooks(runner, &[Point::Poststart], state, jid))
+    }
+
+    /// Takes the jail down and runs the hooks that follow, whatever fails.
+    ///
+    /// # Errors
+    /// The first thing that failed.
+    pub fn delete(&self, runner: &mut dyn Runner, state: State<'_>) -> Result<(), RunError> {
+        let gone = self.take_down(runner);
+        let told = self.run_hooks(runner, &[Point::Poststop], state, 0);
+        gone.and(told)
+    }
+
+    /// Those of each point in turn. After a fatal one no other runs.
+    fn run_hooks(
+        &self,
+        runner: &mut dyn Runner,
+        points: &[Point],
+        state: State<'_>,
+        jid: i32,
+    ) -> Result<(), RunError> {
+        let mut first = Ok(());
+        for hook in self
+            .hooks
+            .iter()
+            .filter(|hook| points.contains(&hook.point))
+        {
+            let inside = (hook.point == Point::StartContainer).then_some(jid);
+            let ran = runner.hook(hook, &state(hook.point).to_string(), inside);
+            match ran {
+                Err(error) if hook.point.is_fatal() => return Err(error),
+                ran => first = first.and(ran),
+            }
+        }
+        first
+    }
+
+    fn failed(&self, cause: RunError) -> LifeError {
+        LifeError::Made {
+            name: self.name.clone(),
+            cause,
+        }
     }
 
     /// Makes the jail; nothing of it is left when that fails.
@@ -95,10 +182,7 @@ impl Plan {
                 // The first failure is the one to tell.
                 let _ = runner.run(call);
             }
-            LifeError::Made {
-                name: self.name.clone(),
-                cause,
-            }
+            self.failed(cause)
         })
     }
 

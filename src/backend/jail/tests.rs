@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::enter::{self, Kernel, Step};
+use super::hooks::{self, Hook};
 use super::life::Plan;
+use super::look;
 use super::ocijail;
 use super::run::{Call, RunError, Runner};
 use super::section::Section;
@@ -29,6 +32,20 @@ impl Runner for Recorder {
             }),
             // The answer of `jls -j PARENT children.max`.
             None => Ok("3\n".to_owned()),
+        }
+    }
+
+    fn hook(&mut self, hook: &Hook, state: &str, jail: Option<i32>) -> Result<(), RunError> {
+        let state: Value = serde_json::from_str(state).unwrap();
+        let place = jail.map_or("host".to_owned(), |jid| format!("jail {jid}"));
+        let line = format!("hook {} on {place}: {}", hook.path, state["status"]);
+        self.lines.push(line.replace('"', ""));
+        match self.fails == Some(hook.path.as_str()) {
+            true => Err(RunError::Hook {
+                path: hook.path.clone(),
+                why: "no".to_owned(),
+            }),
+            false => Ok(()),
         }
     }
 
@@ -316,4 +333,212 @@ fn no_link_of_the_root_is_followed() {
     assert!(dir.path().join("a/b").is_dir());
     host.directory(dir.path(), Path::new("etc/x")).unwrap_err();
     assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+}
+
+fn hooked() -> Value {
+    let hook = |name: &str| json!([{"path": format!("/{name}"), "args": [name, "x"]}]);
+    json!({
+        "ociVersion": "1.3.0",
+        "process": {"args": ["sh"]},
+        "root": {"path": "rootfs"},
+        "hooks": {
+            "poststop": hook("poststop"),
+            "startContainer": hook("startContainer"),
+            "createContainer": hook("createContainer"),
+            "createRuntime": hook("createRuntime"),
+            "prestart": hook("prestart"),
+            "poststart": hook("poststart"),
+        },
+    })
+}
+
+fn hooks_of(lines: &[String]) -> Vec<&str> {
+    let hooks = lines.iter().filter_map(|line| line.strip_prefix("hook /"));
+    hooks.collect()
+}
+
+#[test]
+fn hooks_run_in_their_order_and_place() {
+    let config = hooked();
+    let plan = plan(&config).unwrap();
+    let state = |point| hooks::state("web", &config, Path::new("/bundles/web"), 7, point);
+    let mut recorder = Recorder::default();
+    let jid = plan.create(&mut recorder, &state).unwrap();
+    assert_eq!(jid, 3);
+    let made = recorder.lines.len();
+    let mut gone = false;
+    plan.start(&mut recorder, &state, jid, || {
+        gone = true;
+        Ok(())
+    })
+    .unwrap()
+    .unwrap();
+    assert!(gone);
+    plan.delete(&mut recorder, &state).unwrap();
+    assert_eq!(
+        hooks_of(&recorder.lines),
+        [
+            "prestart on host: creating",
+            "createRuntime on host: creating",
+            "createContainer on host: creating",
+            "startContainer on jail 3: created",
+            "poststart on host: running",
+            "poststop on host: stopped",
+        ]
+    );
+    let jail = recorder.lines.iter().position(|l| l.contains("jail -c"));
+    assert!(jail.is_some_and(|at| at < made - 3));
+    assert!(recorder.lines.last().unwrap().starts_with("hook /poststop"));
+}
+
+#[test]
+fn a_hook_that_fails_takes_the_jail_with_it() {
+    let config = hooked();
+    let plan = plan(&config).unwrap();
+    let state = |point| hooks::state("web", &config, Path::new("/bundles/web"), 7, point);
+    let mut recorder = Recorder {
+        fails: Some("/createRuntime"),
+        ..Recorder::default()
+    };
+    plan.create(&mut recorder, &state).unwrap_err();
+    let ran: Vec<&str> = hooks_of(&recorder.lines);
+    assert_eq!(ran.len(), 3, "{ran:?}");
+    assert!(ran[2].starts_with("poststop"), "{ran:?}");
+    assert!(
+        recorder
+            .lines
+            .iter()
+            .any(|line| line.contains("jail -r web"))
+    );
+    // A poststart that fails is told, and the container runs.
+    let mut late = Recorder {
+        fails: Some("/poststart"),
+        ..Recorder::default()
+    };
+    plan.start(&mut late, &state, 3, || Ok(()))
+        .unwrap()
+        .unwrap_err();
+    assert!(!late.lines.iter().any(|line| line.contains("jail -r")));
+}
+
+/// Takes steps until one that is to fail.
+struct Steps(Vec<Step>, Option<fn(&Step) -> bool>);
+
+impl Kernel for Steps {
+    fn step(&mut self, step: &Step) -> std::io::Result<()> {
+        self.0.push(step.clone());
+        match self.1.is_some_and(|fails| fails(step)) {
+            true => Err(std::io::ErrorKind::PermissionDenied.into()),
+            false => Ok(()),
+        }
+    }
+}
+
+#[test]
+fn rights_are_given_up_after_what_needs_them() {
+    let config = json!({"process": {
+        "args": ["sh", "-c", "id"], "env": ["PATH=/bin"], "cwd": "/w", "terminal": true,
+        "user": {"uid": 80, "gid": 81, "additionalGids": [5], "umask": 18},
+        "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 10, "hard": 20}],
+    }});
+    let process = super::process::Process::read(&config).unwrap();
+    let mut kernel = Steps(Vec::new(), None);
+    enter::enter(&process, 4, &mut kernel).unwrap();
+    let want = [
+        Step::Session,
+        Step::Terminal,
+        Step::Limit("RLIMIT_NOFILE", 10, 20),
+        Step::Attach(4),
+        Step::Directory("/w".into()),
+        Step::Groups(vec![81, 5]),
+        Step::Group(81),
+        Step::Mask(18),
+        Step::User(80),
+        Step::Execute {
+            args: vec!["sh".into(), "-c".into(), "id".into()],
+            env: vec!["PATH=/bin".into()],
+        },
+    ];
+    assert_eq!(kernel.0, want);
+    // Nothing goes on in the host's root after a jail that can't be attached to.
+    let mut fails = Steps(Vec::new(), Some(|step| matches!(step, Step::Attach(_))));
+    let error = enter::enter(&process, 4, &mut fails).unwrap_err();
+    assert_eq!(error.to_string(), "attach to jail `4`");
+    assert_eq!(fails.0.last(), Some(&Step::Attach(4)));
+}
+
+/// Answers with what it was given, or fails without a word.
+struct Answers(Option<&'static str>, Vec<String>);
+
+impl Runner for Answers {
+    fn run(&mut self, call: &Call) -> Result<String, RunError> {
+        self.1.push(call.to_string());
+        self.0.map(str::to_owned).ok_or_else(|| RunError::Failed {
+            call: Box::new(call.clone()),
+            words: String::new(),
+        })
+    }
+
+    fn hook(&mut self, _: &Hook, _: &str, _: Option<i32>) -> Result<(), RunError> {
+        unreachable!("nobody looks by a hook")
+    }
+
+    fn directory(&mut self, _: &Path, _: &Path) -> Result<(), RunError> {
+        unreachable!("nobody looks by making a directory")
+    }
+}
+
+#[test]
+fn answers_of_jls_and_ps_are_read_or_refused() {
+    let mut answers = Answers(Some(" 12\n"), Vec::new());
+    assert_eq!(look::jid("web", &mut answers).unwrap(), 12);
+    let mut answers = Answers(Some("  30\n   7\n"), answers.1);
+    assert_eq!(look::pids(12, &mut answers).unwrap(), [7, 30]);
+    let mut answers = Answers(None, answers.1);
+    assert_eq!(look::pids(12, &mut answers).unwrap(), [] as [i32; 0]);
+    assert!(look::jid("web", &mut answers).is_err());
+    for (letter, started, want) in [
+        (Some("Ss\n"), true, "running"),
+        (Some("I\n"), false, "created"),
+        (Some("Z\n"), true, "stopped"),
+        (None, true, "stopped"),
+    ] {
+        let mut answers = Answers(letter, Vec::new());
+        assert_eq!(look::status(7, started, &mut answers), want);
+    }
+    let mut odd = Answers(Some("7\nx\n"), Vec::new());
+    let error = look::pids(12, &mut odd).unwrap_err().to_string();
+    assert!(error.contains("unexpected answer"), "{error}");
+    assert_eq!(
+        answers.1,
+        [
+            "/usr/sbin/jls -j web jid",
+            "/bin/ps -J 12 -o pid=",
+            "/bin/ps -J 12 -o pid=",
+            "/usr/sbin/jls -j web jid",
+        ]
+    );
+    let table = look::table(12, &["-o".to_owned(), "pid,comm".to_owned()]);
+    assert_eq!(table.to_string(), "/bin/ps -J 12 -o pid,comm");
+}
+
+#[test]
+fn the_hosts_runner_gives_hooks_their_state_and_their_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = dir.path().join("told");
+    let hook = |script: String, timeout| Hook {
+        point: hooks::Point::CreateRuntime,
+        path: "/bin/sh".to_owned(),
+        args: vec!["hook".to_owned(), "-c".to_owned(), script],
+        env: vec!["A=b".to_owned()],
+        timeout,
+    };
+    let mut host = super::run::Host;
+    let write = format!("read line; echo \"$0 $A $line\" >{}", told.display());
+    host.hook(&hook(write, Some(20)), "{}\n", None).unwrap();
+    assert_eq!(std::fs::read_to_string(&told).unwrap(), "hook b {}\n");
+    let late = host.hook(&hook("exec sleep 60".to_owned(), Some(1)), "{}", None);
+    assert!(late.unwrap_err().to_string().contains("timeout"));
+    let bad = host.hook(&hook("exit 3".to_owned(), None), "{}", None);
+    assert!(bad.unwrap_err().to_string().contains("exit status: 3"));
 }
