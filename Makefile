@@ -21,7 +21,7 @@ FUZZ_SECONDS ?= 60
 # The suites drive this binary.
 export PXRUN_BIN ?= $(CURDIR)/$(FAST)
 
-.PHONY: help run build release install uninstall deb test-deb picture dist lint test test-all check-freebsd bench bench-short coverage leaks leaks-short load load-short fuzz fuzz-short deny sanitize reproducible docs clean
+.PHONY: help run build release install uninstall deb test-deb picture dist lint test test-all check-oldest check-freebsd bench bench-short coverage leaks leaks-short load load-short fuzz fuzz-short deny sanitize reproducible docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -72,12 +72,17 @@ test-all: test ## the same suites on every backend that this version has
 	hack/test crun --short
 	hack/test proxmox
 
+check-oldest: ## check the types with the oldest Rust that Cargo.toml promises (rustup brings it)
+	hack/deps
+	hack/check-oldest
+
 check-freebsd: ## check the types of the jail backend for FreeBSD (installs Debian's rustc-web)
 	hack/check-freebsd
 
 bench: release ## compare with runc and crun, write the table into README.md (some minutes)
 	hack/test-deps
 	$(MEASURE) runtimes -- --pxrun $(RELEASE) --update README.md
+	hack/bench-bundles $(RELEASE)
 
 coverage: ## print the line coverage of all suites, at least 80 % (as root; long)
 	hack/deps
@@ -104,6 +109,7 @@ load-short: build ## the same with fewer
 bench-short: build ## the same in seconds: fails if the runtime is grossly slow
 	hack/test-deps
 	$(MEASURE) runtimes -- --pxrun $(FAST) --rounds 12
+	hack/bench-bundles $(FAST) 0
 
 fuzz: ## fuzz every reader for FUZZ_SECONDS each (60)
 	hack/deps
