@@ -176,8 +176,12 @@ pub fn is_delegate(name: &str) -> bool {
 }
 
 /// What runs containers on a host of this kind when nothing says otherwise.
-pub fn of_this_host() -> &'static str {
-    embedded::NAME
+pub fn of_this_host(settings: &Settings) -> &'static str {
+    // Guests take root; without it the node is a host like any other.
+    match nix::unistd::geteuid().is_root() && proxmox::is_node(&settings.proxmox) {
+        true => proxmox::NAME,
+        false => embedded::NAME,
+    }
 }
 
 /// What the backend of that name can't do on this host.

@@ -425,3 +425,32 @@ fn a_runtime_that_hangs_is_not_waited_for() {
     assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
     fleet.call(&["state", "c"]).fails().says("does not exist");
 }
+
+#[test]
+fn without_rules_a_proxmox_node_makes_guests() {
+    let fleet = Fleet::new("node", "");
+    let bundle = fleet
+        .place
+        .bundle("c", &["true"], |config| config["annotations"] = json!({}));
+    let dir = bundle.dir.to_str().expect("a text");
+    let routed = || {
+        let told = fleet.call(&["route", "--format", "json", "--bundle", dir]);
+        told.ok().json()["backend"].clone()
+    };
+    let node = fleet.place.dir.join("node");
+    let (conf, tools) = (node.join("etc/pve"), node.join("bin"));
+    std::fs::create_dir_all(conf.join("nodes/here/lxc")).expect("a node's directories");
+    std::fs::create_dir_all(&tools).expect("a directory of tools");
+    fleet.write(&format!(
+        "[backend.proxmox]\nconf_dir = \"{}\"\ntool_dir = \"{}\"\n",
+        conf.display(),
+        tools.display()
+    ));
+    assert_eq!(routed(), "embedded", "no cluster, no tool");
+    std::fs::write(conf.join(".members"), "{\"nodename\": \"here\"}").expect("write");
+    assert_eq!(routed(), "embedded", "no tool");
+    std::fs::write(tools.join("pct"), "").expect("write");
+    assert_eq!(routed(), "proxmox");
+    let told = fleet.call(&["config", "show"]).ok();
+    assert!(told.stdout.contains("\"proxmox\""), "{told}");
+}

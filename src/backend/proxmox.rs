@@ -40,6 +40,12 @@ pub const NAME: &str = "proxmox";
 /// Guests of this node.
 pub struct Proxmox;
 
+/// Whether this host is a node: its cluster file system is there, and `pct`.
+pub fn is_node(settings: &Settings) -> bool {
+    cluster::Cluster::open(settings).is_ok()
+        && pct::Tool::find("pct", settings.tool_dir.as_deref()).is_ok()
+}
+
 impl Backend for Proxmox {
     fn create(
         &self,

@@ -44,7 +44,7 @@ fn show(context: &Context, config: &Config) -> anyhow::Result<()> {
             rows.push((key.to_owned(), value, from.to_owned()));
         }
     };
-    let own = backend::of_this_host();
+    let own = backend::of_this_host(&config.backend);
     absent("default.backend", format!("{own:?}"), "this kind of host");
     absent("default.annotation", "true".to_owned(), "built in");
     for name in config

@@ -46,7 +46,7 @@ fn configuration(context: &Context) -> (Vec<Finding>, Config) {
 }
 
 fn backends(context: &Context, config: &Config) -> Vec<BackendReport> {
-    let own = backend::of_this_host();
+    let own = backend::of_this_host(&config.backend);
     let default = config.default.backend.as_deref().unwrap_or(own);
     let mut names: Vec<&str> = config.named_backends().collect();
     names.extend([backend::embedded::NAME, own, default]);

@@ -32,7 +32,7 @@ fn facts(id: &str, bundle: &Path, spec: &Value) -> anyhow::Result<Facts> {
 fn host(context: &Context, facts: &Facts) -> anyhow::Result<Host> {
     let config = context.config()?;
     let mut host = Host {
-        own: backend::of_this_host().to_owned(),
+        own: backend::of_this_host(&config.backend).to_owned(),
         partner: partner::find(&context.root, facts),
         ..Host::default()
     };

@@ -28,7 +28,8 @@ impl Conf {
     pub fn parse(text: &str) -> Conf {
         let start = section_start(text).unwrap_or(text.len());
         let (own, sections) = text.split_at(start);
-        let mut lines: Vec<String> = own.lines().map(str::to_owned).collect();
+        // Not `lines`: a carriage return at the end of the file would come back once a newline follows.
+        let mut lines: Vec<String> = own.split('\n').map(str::to_owned).collect();
         while lines.last().is_some_and(|line| line.trim().is_empty()) {
             lines.pop();
         }

@@ -118,3 +118,11 @@ fn no_text_makes_it_stumble() {
         );
     }
 }
+
+#[test]
+fn a_carriage_return_at_the_end_stays_what_it_is() {
+    for text in ["arch: amd64\r", "#a\r\n\r", "\r", "a: b\r\n[snap]\r"] {
+        let once = Conf::parse(text).to_string();
+        assert_eq!(Conf::parse(&once).to_string(), once, "{text:?}");
+    }
+}
