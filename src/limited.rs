@@ -30,8 +30,21 @@ pub struct Ended {
 /// # Errors
 /// It can't be started.
 pub fn run(command: &mut Command, limit: Duration, kept: usize) -> io::Result<Ended> {
+    run_with(command, Stdio::null(), limit, kept)
+}
+
+/// The same, with this as its standard input.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with(
+    command: &mut Command,
+    stdin: Stdio,
+    limit: Duration,
+    kept: usize,
+) -> io::Result<Ended> {
     let mut child = command
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)

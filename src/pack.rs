@@ -59,6 +59,7 @@ pub struct Packer<'a, W> {
     /// Told of each stretch of content; true from it means stop.
     watch: &'a dyn Fn(u64) -> bool,
     skip_dev: bool,
+    timeless: bool,
     packed: Packed,
     buffer: Vec<u8>,
 }
@@ -72,6 +73,7 @@ impl<'a, W: Write> Packer<'a, W> {
             links: HashMap::new(),
             watch,
             skip_dev: false,
+            timeless: false,
             packed: Packed::default(),
             buffer: vec![0; file::BUFFER],
         }
@@ -81,6 +83,13 @@ impl<'a, W: Write> Packer<'a, W> {
     #[must_use]
     pub fn skip_dev(mut self) -> Self {
         self.skip_dev = true;
+        self
+    }
+
+    /// Gives directories, links and empty files no time of their own.
+    #[must_use]
+    pub fn timeless(mut self) -> Self {
+        self.timeless = true;
         self
     }
 
@@ -185,7 +194,13 @@ impl<'a, W: Write> Packer<'a, W> {
 
     fn begin(&mut self, entry: &Entry) -> Result<(), PackError> {
         self.packed.entries += 1;
-        Ok(self.writer.entry(entry)?)
+        let full = matches!(&entry.kind, Kind::File { size, .. } if *size > 0);
+        if !self.timeless || full {
+            return Ok(self.writer.entry(entry)?);
+        }
+        let mut entry = entry.clone();
+        entry.mtime = Time::default();
+        Ok(self.writer.entry(&entry)?)
     }
 }
 

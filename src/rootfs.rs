@@ -11,6 +11,7 @@ mod console;
 mod copyup;
 mod devices;
 mod error;
+mod given;
 mod hatch;
 mod idmap;
 mod kernel;
@@ -25,6 +26,7 @@ mod seal;
 mod view;
 
 pub use error::RootfsError;
+pub use given::{Given, make_alike};
 pub use hatch::{Hatch, Late, PROGRAM, SOCKET};
 pub use plan::{Facts, Plan, WARNED};
 pub use prepare::Prepared;

@@ -76,6 +76,9 @@ pub struct Route {
     pub reason: String,
     /// What was asked before, and why it wasn't that.
     pub before: Vec<String>,
+    /// Annotations that the container gets where it has none of the name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotate: BTreeMap<String, String>,
 }
 
 /// No backend may run the container.
@@ -95,6 +98,22 @@ pub struct Refused {
 /// # Errors
 /// The chosen one can't do what the container asks for.
 pub fn decide(facts: &Facts, config: &Config, host: &Host) -> Result<Route, Refused> {
+    let mut route = choose(facts, config, host)?;
+    // Whoever chose the backend: what the first rule for it says of such containers holds.
+    let mut rules = config
+        .rule
+        .iter()
+        .filter(|rule| rule.backend == route.backend);
+    if let Some(rule) = rules.find(|rule| applies(rule, facts).is_ok()) {
+        route.annotate = rule.annotate.clone();
+        route
+            .annotate
+            .retain(|name, _| facts.annotation(name).is_none());
+    }
+    Ok(route)
+}
+
+fn choose(facts: &Facts, config: &Config, host: &Host) -> Result<Route, Refused> {
     let mut before = Vec::new();
     if let Some(partner) = &host.partner {
         let reason = format!("stays with container `{}`: {}", partner.id, partner.shares);
@@ -147,6 +166,7 @@ fn settle(
             backend: backend.to_owned(),
             reason,
             before,
+            annotate: BTreeMap::new(),
         }),
     }
 }

@@ -3,6 +3,12 @@
 //! this backend too (`hack/test proxmox`).
 
 mod node_dir;
+mod proxmox {
+    mod clone;
+    mod conf;
+    mod from_guest;
+    mod volume;
+}
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -59,7 +65,8 @@ impl Place {
                         "env": ["PATH=/bin"]},
             "root": {"path": self.dir.path().join("rootfs")},
             "hostname": id,
-            "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+            "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"},
+                       {"destination": "/dev", "type": "tmpfs", "source": "tmpfs"}],
             "annotations": annotations,
             "linux": {
                 "resources": {"memory": {"limit": 67_108_865}, "cpu": {"shares": 512}},
@@ -118,6 +125,27 @@ impl Place {
         self.ok(&["create", "--bundle", bundle.to_str().unwrap(), id]);
     }
 
+    /// Runs a command and kills it after a time, if it still runs then.
+    fn kill_after(&self, args: &[&str], wait: Duration) {
+        let mut command = self.cmd(args);
+        let mut child = command
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(wait);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// What a killed process claimed, the cluster lets go by itself, but only after two minutes.
+    fn release_claims(&self) {
+        for entry in fs::read_dir(self.node.path("etc/pve/priv/lock")).unwrap() {
+            fs::remove_dir(entry.unwrap().path()).unwrap();
+        }
+    }
+
     fn status(&self, id: &str) -> String {
         let state: Value = serde_json::from_str(&self.ok(&["state", id])).unwrap();
         state["status"].as_str().unwrap().to_owned()
@@ -170,6 +198,28 @@ impl Place {
         log.lines().map(str::to_owned).collect()
     }
 
+    /// Files and directories below a directory of the node's, the first two levels.
+    fn below(&self, dir: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.node.path(dir)).into_iter().flatten();
+        let mut found = Vec::new();
+        for entry in entries {
+            let path = entry.unwrap().path();
+            let inner = fs::read_dir(&path).into_iter().flatten();
+            found.push(path.display().to_string());
+            found.extend(inner.map(|e| e.unwrap().path().display().to_string()));
+        }
+        found
+    }
+
+    /// No volume, no archive.
+    #[track_caller]
+    fn storages_are_empty(&self) {
+        for dir in ["var/lib/vz/images", "tank", "var/lib/pxrun/making"] {
+            assert_eq!(self.below(dir), [""; 0], "{dir}");
+        }
+        assert_eq!(self.below("var/lib/vz/template").len(), 2);
+    }
+
     /// No guest, no claim, no included file, no record, no cgroup.
     #[track_caller]
     fn nothing_is_left(&self) {
@@ -196,6 +246,8 @@ impl Place {
             assert!(!below.join(vmid.to_string()).exists(), "cgroup lxc/{vmid}");
         }
         assert!(self.dir.path().join("rootfs/bin/busybox").exists());
+        // Nor is anything of LXC's in the bundle's root.
+        assert!(!self.dir.path().join("rootfs/dev/fd").is_symlink());
     }
 }
 
@@ -359,21 +411,10 @@ fn a_create_that_is_killed_leaves_nothing_after_delete() {
     let bundle = place.bundle("c", "exec sleep 100", json!({}));
     for wait in [20, 60, 120, 250, 500, 900] {
         let args = ["create", "--bundle", bundle.to_str().unwrap(), "c"];
-        let mut command = place.cmd(&args);
-        let mut child = command
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(Duration::from_millis(wait));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        place.kill_after(&args, Duration::from_millis(wait));
         let deleted = place.run(&["delete", "--force", "c"]);
         assert!(deleted.status.success(), "after {wait} ms: {deleted:?}");
-        // A claim is let go by the cluster itself.
-        for entry in fs::read_dir(place.node.path("etc/pve/priv/lock")).unwrap() {
-            fs::remove_dir(entry.unwrap().path()).unwrap();
-        }
+        place.release_claims();
         place.nothing_is_left();
     }
 }

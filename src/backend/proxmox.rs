@@ -2,6 +2,7 @@
 //! them; here they get a guest's configuration and number and are started by Proxmox itself. It
 //! must not know argument types or write to standard error.
 
+pub mod clone;
 pub mod cluster;
 pub mod conf;
 mod create;
@@ -12,10 +13,12 @@ mod launch;
 pub mod options;
 pub mod passthrough;
 pub mod pct;
+mod pool;
 mod root;
 pub mod settings;
 pub mod translate;
 pub mod vmid;
+mod volume;
 
 use std::path::PathBuf;
 

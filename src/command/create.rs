@@ -83,7 +83,9 @@ pub fn create(
     bundle: &Bundle,
     route: Route,
 ) -> anyhow::Result<Created> {
-    let spec = Validated::new(bundle.raw.clone(), &host::facts())?;
+    let mut raw = bundle.raw.clone();
+    super::route::annotate(&mut raw, &route.annotate);
+    let spec = Validated::new(raw, &host::facts())?;
     for warning in spec.warnings() {
         tracing::warn!("{warning}");
     }

@@ -1,5 +1,6 @@
 //! `route`: which backend would run a bundle, and why; and the same question for `create`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -26,6 +27,22 @@ pub fn decide(context: &Context, id: &str, bundle: &Path, spec: &Value) -> anyho
 fn facts(id: &str, bundle: &Path, spec: &Value) -> anyhow::Result<Facts> {
     let uid = nix::unistd::getuid().as_raw();
     Facts::new(id, bundle, spec, uid).map_err(anyhow::Error::msg)
+}
+
+/// Gives the document the annotations of the rule that chose its backend.
+pub fn annotate(spec: &mut Value, annotations: &BTreeMap<String, String>) {
+    let Some(spec) = spec.as_object_mut().filter(|_| !annotations.is_empty()) else {
+        return;
+    };
+    let own = spec.entry("annotations").or_insert(Value::Null);
+    if own.is_null() {
+        *own = json!({});
+    }
+    // What isn't an object is refused by its rule.
+    if let Some(own) = own.as_object_mut() {
+        let new = annotations.iter();
+        own.extend(new.map(|(name, value)| (name.clone(), json!(value))));
+    }
 }
 
 /// The snapshot that the decision is made from: only what it may come to is looked at.
@@ -64,6 +81,7 @@ fn as_json(facts: &Facts, host: &Host, outcome: &Result<Route, Refused>) -> Valu
         "reason": reason,
         "before": before,
         "refused": refused,
+        "annotate": outcome.as_ref().map(|route| &route.annotate).ok(),
         "facts": facts,
         "backends": host.backends,
     })
@@ -88,6 +106,9 @@ fn as_text(
         }
     };
     lines.push(format!("because   {reason}"));
+    let annotate = outcome.as_ref().map(|route| &route.annotate);
+    let annotations = annotate.into_iter().flatten();
+    lines.extend(annotations.map(|(name, value)| format!("annotate  {name}={value}")));
     lines.extend(before.iter().map(|step| format!("before    {step}")));
     lines.push(format!("rules     {}", context.source.path().display()));
     let text = |name: &str, value: &Option<String>| value.as_ref().map(|v| format!("{name} `{v}`"));

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::{Context, bundle, print_text};
+use crate::backend::proxmox::clone;
 use crate::cli::list::Format;
 use crate::cli::template::{
     Kind, Place, TemplateCommand, TemplateCreate, TemplateList, TemplatePrune,
@@ -21,7 +22,7 @@ use crate::template::{prune, storage};
 pub fn run(context: &Context, command: TemplateCommand) -> anyhow::Result<()> {
     match command {
         TemplateCommand::Create(args) => make(*args),
-        TemplateCommand::List(args) => print(&args),
+        TemplateCommand::List(args) => print(context, &args),
         TemplateCommand::Prune(args) => clean(context, &args),
     }
 }
@@ -54,6 +55,29 @@ fn make(args: TemplateCreate) -> anyhow::Result<()> {
     print_text(&made.path.display().to_string())
 }
 
+/// Template guests; whether the rules find any.
+fn clean_guests(context: &Context, rules: prune::Rules, yes: bool) -> anyhow::Result<bool> {
+    let settings = &context.config()?.backend.proxmox;
+    let now = SystemTime::now();
+    let mut found = false;
+    for template in clone::list(settings)? {
+        let Some(reason) = template.doomed(rules, now) else {
+            continue;
+        };
+        found = true;
+        let doing = match yes {
+            false => "would remove",
+            true if clone::remove(settings, &template)? => "removed",
+            true => "kept, as it is being cloned,",
+        };
+        print_text(&format!(
+            "{doing} guest {} ({reason}, {})",
+            template.vmid, template.image
+        ))?;
+    }
+    Ok(found)
+}
+
 /// The directory that the arguments mean.
 pub fn directory(place: &Place) -> anyhow::Result<PathBuf> {
     if let Some(dir) = &place.dir {
@@ -67,11 +91,12 @@ pub fn directory(place: &Place) -> anyhow::Result<PathBuf> {
     Ok(storage::directory(&config, &place.storage)?)
 }
 
-fn print(args: &TemplateList) -> anyhow::Result<()> {
+fn print(context: &Context, args: &TemplateList) -> anyhow::Result<()> {
     let all = list(&directory(&args.place)?)?;
+    let guests = clone::list(&context.config()?.backend.proxmox)?;
     if args.format == Format::Json {
-        let all: Vec<_> = all.iter().map(entry).collect();
-        return print_text(&json!(all).to_string());
+        let all = all.iter().map(entry).chain(guests.iter().map(guest));
+        return print_text(&json!(all.collect::<Vec<_>>()).to_string());
     }
     let mut lines = vec![format!(
         "{:<12} {:>12} {:<20} FILE",
@@ -85,7 +110,29 @@ fn print(args: &TemplateList) -> anyhow::Result<()> {
             template.digest, template.size, template.file
         )
     }));
+    lines.extend(guests.iter().map(|template| {
+        let written = template.written.map(timestamp).unwrap_or_default();
+        let written: String = written.chars().take(19).collect();
+        let key: String = template.key.chars().take(12).collect();
+        let clones = template.clones.len();
+        format!(
+            "{key:<12} {:>12} {written:<20} guest {} ({}, {clones} clones)",
+            "-", template.vmid, template.image
+        )
+    }));
     print_text(&lines.join("\n"))
+}
+
+fn guest(template: &clone::Template) -> serde_json::Value {
+    json!({
+        "kind": "guest",
+        "vmid": template.vmid,
+        "volume": template.volume,
+        "image": template.image,
+        "clones": template.clones,
+        "whole": template.whole,
+        "written": template.written.map(timestamp),
+    })
 }
 
 fn entry(template: &Template) -> serde_json::Value {
@@ -136,7 +183,8 @@ fn clean(context: &Context, args: &TemplatePrune) -> anyhow::Result<()> {
             one.size
         ))?;
     }
-    if !args.yes && !doomed.is_empty() {
+    let guests = clean_guests(context, rules, args.yes)?;
+    if !args.yes && (!doomed.is_empty() || guests) {
         print_text("nothing was removed: add --yes")?;
     }
     Ok(())

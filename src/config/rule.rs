@@ -27,6 +27,9 @@ pub struct Rule {
     /// Try the following rules when that backend can't.
     #[serde(default)]
     pub fallback: bool,
+    /// Annotations that its containers get where they have none of the name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotate: BTreeMap<String, String>,
 }
 
 /// What a container has to be.

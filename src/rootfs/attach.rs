@@ -73,7 +73,10 @@ impl Prepared {
     /// [`RootfsError`] at the mount or device that failed.
     pub fn mount_all(&mut self) -> Result<(), RootfsError> {
         let old = umask(Mode::empty());
-        let done = self.mount_each().and_then(|()| self.make_devices());
+        let done = self
+            .attach_given()
+            .and_then(|()| self.mount_each())
+            .and_then(|()| self.make_devices());
         umask(old);
         done
     }

@@ -41,6 +41,8 @@ pub struct Prepared {
     pub(super) userns: UserNamespaces,
     /// Mounts that become read-only in `seal`, with what to call them in an error.
     pub(super) read_only_late: Vec<(String, OwnedFd)>,
+    /// Detached mounts that somebody else has made for the container.
+    pub(super) given: Vec<(PathBuf, OwnedFd)>,
 }
 
 /// A mount and what it is made from.
@@ -151,6 +153,7 @@ impl Plan {
             hierarchies,
             userns,
             read_only_late: Vec::new(),
+            given: Vec::new(),
         })
     }
 

@@ -49,6 +49,35 @@ fn pod() -> Value {
 }
 
 #[test]
+fn a_rule_annotates_its_containers() {
+    let text = r#"
+        [[rule]]
+        match = { hostname = "other" }
+        backend = "lxc"
+        annotate = { a = "never" }
+        [[rule]]
+        match = { image = "*/postgres:*" }
+        backend = "lxc"
+        annotate = { a = "1", "io.kubernetes.cri.sandbox-name" = "not over the own one" }
+    "#;
+    let annotated = |spec: &Value, host: &Host| {
+        let route = decide(&facts(spec), &config(text), host).unwrap();
+        (route.backend, route.annotate)
+    };
+    let one = BTreeMap::from([("a".to_owned(), "1".to_owned())]);
+    assert_eq!(annotated(&pod(), &host()), ("lxc".to_owned(), one.clone()));
+    // Whoever chose the backend.
+    let mut host = host();
+    host.partner = Some(Partner {
+        id: "sandbox".into(),
+        backend: "lxc".into(),
+        shares: "its pod".into(),
+    });
+    assert_eq!(annotated(&pod(), &host).1, one);
+    assert!(annotated(&json!({"hostname": "x"}), &host).1.is_empty());
+}
+
+#[test]
 fn each_condition_decides() {
     let rows = [
         (r#"id = "web-*""#, true),

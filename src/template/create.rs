@@ -191,7 +191,7 @@ fn tree(
 /// What of an archive is digested while it is written. Digests are the dearest part of packing after
 /// the compression itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sum {
+pub enum Sum {
     /// Nothing: the digest is known.
     None,
     /// The archive before it is compressed, as images want it.
@@ -208,31 +208,64 @@ pub(super) fn pack(
     job: &Job<'_>,
     sum: Sum,
 ) -> Result<(String, Packed), TemplateError> {
+    let progress = Progress::new("pack", 0, job.files.quiet);
+    let watch = |bytes| {
+        progress.add(bytes);
+        job.files.interrupt.pending()
+    };
+    let done = compress(rootfs, comment, out, job.level, sum, &watch)?;
+    progress.done();
+    Ok(done)
+}
+
+/// Packs and compresses a tree into `out`; gives the digest that `sum` asks for. `watch` is told of
+/// the bytes that were read and says whether to stop.
+///
+/// # Errors
+/// [`TemplateError`]; what `out` has got then is no archive.
+pub fn compress(
+    rootfs: &Path,
+    comment: Option<&[u8]>,
+    out: &File,
+    level: i32,
+    sum: Sum,
+    watch: &dyn Fn(u64) -> bool,
+) -> Result<(String, Packed), TemplateError> {
     let root = open_root(rootfs)?;
     let write = |source| PackError::from(crate::archive::ArchiveError::Write(source));
     let mut encoder =
-        zstd::Encoder::new(Summed::new(out, sum == Sum::Compressed), job.level).map_err(write)?;
+        zstd::Encoder::new(Summed::new(out, sum == Sum::Compressed), level).map_err(write)?;
     // One worker or more: the bytes depend on there being workers, not on their number.
     let workers = available_parallelism().map_or(1, usize::from);
     let set = encoder
         .multithread(u32::try_from(workers).unwrap_or(1))
         .and_then(|()| encoder.include_checksum(true));
     set.map_err(write)?;
-    let progress = Progress::new("pack", 0, job.files.quiet);
-    let watch = |bytes| {
-        progress.add(bytes);
-        job.files.interrupt.pending()
-    };
-    let mut packer = Packer::new(Summed::new(encoder, sum == Sum::Plain), &watch).skip_dev();
+    let mut packer = Packer::new(Summed::new(encoder, sum == Sum::Plain), watch).skip_dev();
     if let Some(comment) = comment {
         packer.comment(comment)?;
     }
     packer.tree(root.as_fd())?;
     let (plain, packed) = packer.finish()?;
     let compressed = plain.into.finish().map_err(write)?;
-    progress.done();
     let digest = plain.sum.or(compressed.sum).map(hex);
     Ok((digest.unwrap_or_default(), packed))
+}
+
+/// The digest of a tree that is the same for each container of an image: without the times of what
+/// callers make in it before a container runs, which are directories, links and empty files.
+///
+/// # Errors
+/// The tree can't be read.
+pub fn digest(rootfs: &Path) -> Result<String, TemplateError> {
+    let root = open_root(rootfs)?;
+    let watch = |_| false;
+    let mut packer = Packer::new(Summed::new(io::sink(), true), &watch)
+        .skip_dev()
+        .timeless();
+    packer.tree(root.as_fd())?;
+    let (summed, _) = packer.finish()?;
+    Ok(summed.sum.map(hex).unwrap_or_default())
 }
 
 /// Keeps the sum of what passes, where it is wanted.

@@ -68,6 +68,65 @@ def guest_lock(node, vmid, timeout=10):
         yield
 
 
+# --- pools: `pool:NAME:COMMENT:VMIDS:STORAGES:` in user.cfg
+
+
+def pools(node):
+    path = node.pve / "user.cfg"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def check_pool(node, pool):
+    if not any(line.startswith(f"pool:{pool}:") for line in pools(node)):
+        raise Died(f"pool '{pool}' does not exist")
+
+
+def change_pools(node, vmid, wanted):
+    lines = []
+    for line in pools(node):
+        if line.startswith("pool:"):
+            parts = (line.split(":") + [""] * 6)[:6]
+            numbers = {n for n in parts[3].split(",") if n} - {str(vmid)}
+            if parts[1] == wanted:
+                numbers.add(str(vmid))
+            parts[3] = ",".join(sorted(numbers, key=int))
+            line = ":".join(parts)
+        lines.append(line)
+    if lines != pools(node):
+        path = node.pve / "user.cfg"
+        temporary = path.with_name(f"user.cfg.tmp.{os.getpid()}")
+        temporary.write_text("\n".join(lines) + "\n")
+        os.rename(temporary, path)
+
+
+@contextlib.contextmanager
+def pools_lock(node):
+    path = node.pve / "priv/lock/file-user_cfg"
+    end = time.monotonic() + 10
+    while True:
+        try:
+            path.mkdir()
+            break
+        except FileExistsError:
+            if time.monotonic() > end:
+                raise Died("cfs-lock 'file-user_cfg' error: got lock request timeout") from None
+            time.sleep(0.02)
+    try:
+        yield
+    finally:
+        path.rmdir()
+
+
+def join_pool(node, pool, vmid):
+    with pools_lock(node):
+        change_pools(node, vmid, pool)
+
+
+def leave_pools(node, vmid):
+    with pools_lock(node):
+        change_pools(node, vmid, None)
+
+
 def check_lock(guest):
     lock = guest.values.get("lock")
     if lock and lock != "mounted":

@@ -2,11 +2,12 @@
 
 import os
 import re
+import subprocess
 import sys
 import time
 from types import SimpleNamespace
 
-from . import cluster, lxcconf
+from . import cluster, lxcconf, storage
 from .cluster import Died
 from .faults import Faults
 
@@ -43,11 +44,34 @@ def start(node, named, values, rest):
         (place / "config").write_text(lxcconf.generate(node, vmid, guest, hybrid()))
         node.run.mkdir(parents=True, exist_ok=True)
         (node.run / f"ct-{vmid}.warnings").touch()
+        hookscript(node, vmid, guest, "pre-start", True)
         Faults(node).point("pct start:unit")
         wait_stopped(node, vmid, 5)
         cluster.unit(node, "reset-failed", vmid)
         cluster.unit(node, "start", vmid)
         wait_running(node, vmid)
+        hookscript(node, vmid, guest, "post-start", False)
+
+
+def hookscript(node, vmid, guest, phase, stop_on_error):
+    """Runs the guest's own script, `SCRIPT VMID PHASE`."""
+    volume = guest.values.get("hookscript")
+    if volume is None:
+        return
+    script = storage.path(node, volume)
+    text = None
+    if "/snippets/" not in str(script):
+        text = f"'{volume}' is not in the snippets directory"
+    elif not script.is_file():
+        text = f"script '{volume}' does not exist"
+    elif not os.access(script, os.X_OK):
+        text = f"script '{volume}' is not executable"
+    elif code := subprocess.run([script, str(vmid), phase], check=False).returncode:
+        text = f"hookscript error for {vmid} on {phase}: command '{script} {vmid} {phase}' failed: exit code {code}"
+    if text and stop_on_error:
+        raise Died(text)
+    if text:
+        sys.stderr.write(text + "\n")
 
 
 def wait_running(node, vmid):
@@ -95,6 +119,7 @@ def stop(node, named, values, rest):
     with cluster.guest_lock(node, vmid):
         if values.get("skiplock") != "1":
             cluster.check_lock(cluster.load(node, vmid))
+        hookscript(node, vmid, cluster.load(node, vmid), "pre-stop", False)
         Faults(node).point("pct stop:unit")
         cluster.lxc(node, "lxc-stop", vmid, "--kill")
         wait_stopped(node, vmid, 10)

@@ -13,6 +13,10 @@ from .schema import parse_properties, print_properties
 from .subids import SHIFT
 
 CLONE_NEWNS = 0x20000
+TAR = (
+    "--totals --one-file-system -p --sparse --numeric-owner --acls --xattrs --xattrs-include=user.* "
+    "--xattrs-include=security.capability --warning=no-file-ignored --warning=no-xattr-write"
+).split()
 
 NOT_CONFIG = "storage force restore unique pool password ssh-public-keys ignore-unpack-errors bwlimit start ha-managed".split()
 
@@ -34,6 +38,8 @@ def make(node, vmid, template, values, restoring):
     wanted = {k: do_conf.plain(k, v) for k, v in values.items() if k not in NOT_CONFIG}
     wanted.setdefault("rootfs", f"{values.get('storage', 'local')}:4")
     check_volumes(node, wanted)
+    if pool := values.get("pool"):
+        cluster.check_pool(node, pool)
     claim(node, vmid)
     Faults(node).point("pct create:claimed")
     made = []
@@ -49,6 +55,8 @@ def make(node, vmid, template, values, restoring):
         raise
     Faults(node).point("pct create:unlock")
     cluster.save(node, vmid, guest)
+    if pool:
+        cluster.join_pool(node, pool, vmid)
 
 
 def unused(node, vmid, force):
@@ -175,10 +183,11 @@ def extract(node, vmid, guest, archive, note):
         note.write_text(f"command 'tar xpf - --totals -C {root}' failed: exit code 2")
         return 1
     source = sys.stdin.buffer if archive == "-" else open(archive, "rb")
-    command = ["tar", "xpf", "-", "--totals", "--numeric-owner", "--xattrs", "-C", str(root)]
+    # The real one's words; with `--skip-old-files` the root keeps its own owner, mode and times.
+    command = ["tar", "xpf", "-", *TAR, "-C", str(root), "--skip-old-files", "--anchored", "--exclude", "./dev/*"]
     if str(archive).endswith(("gz", "xz", "zst")):
         command.insert(3, {"gz": "-z", "xz": "-J", "st": "--zstd"}[str(archive)[-2:]])
-    done = subprocess.run(command + ["--exclude", "./dev/*"], stdin=source, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, stdin=source, capture_output=True, text=True, check=False)
     print(done.stderr, end="")
     if done.returncode:
         note.write_text(f"command '{' '.join(command)}' failed: exit code {done.returncode}")
@@ -273,11 +282,17 @@ def destroy(node, named, values, rest):
         wait_stopped(node, vmid, 10)
     with cluster.guest_lock(node, vmid):
         Faults(node).point("pct destroy:volumes")
+        mine = set()
         for key in sorted(guest.values):
             if key == "rootfs" or key.startswith(("mp", "unused")):
                 volume = parse_properties(guest.values[key])["volume"]
                 if not volume.startswith("/") and storage.owner(volume) == int(vmid):
-                    storage.free(node, volume)
+                    mine.add(volume)
+        if values.get("destroy-unreferenced-disks") == "1":
+            mine |= set(storage.volumes_of(node, int(vmid)))
+        for volume in sorted(mine):
+            storage.free(node, volume)
+        cluster.leave_pools(node, vmid)
         Faults(node).point("pct destroy:conf")
         try:
             node.conf(vmid).unlink()

@@ -25,6 +25,13 @@ def prestart(vmid):
 def poststop(vmid):
     node = here()
     unmount_all(node, vmid)
+    unplug(vmid)
+    from .do_life import hookscript
+
+    try:
+        hookscript(node, vmid, cluster.load(node, vmid), "post-stop", False)
+    except Died:
+        pass  # the guest is gone already
     if os.environ.get("LXC_TARGET") == "reboot":
         (node.lxc / str(vmid) / "reboot").touch()
 
@@ -84,10 +91,75 @@ def run(command):
         raise Died(f"command '{' '.join(command)}' failed: exit code {done.returncode}")
 
 
+def plug(vmid, device):
+    """What `lxcnetaddbr` does: the host's end of the pair goes into the bridge, with its VLAN, behind
+    a bridge of its own where the firewall is to see it."""
+    node = here()
+    guest = cluster.load(node, vmid)
+    number = int(device.rsplit("i", 1)[1])
+    net = parse_properties(guest.values[f"net{number}"], "name")
+    bridge = net.get("bridge")
+    if bridge is None:
+        return
+    if not os.path.isdir(f"/sys/class/net/{bridge}/bridge"):
+        raise Died(f"bridge '{bridge}' does not exist")
+    port = device
+    if net.get("firewall") == "1":
+        inner, ours, theirs = f"fwbr{vmid}i{number}", f"fwln{vmid}i{number}", f"fwpr{vmid}p{number}"
+        ip("link", "add", inner, "type", "bridge")
+        ip("link", "add", ours, "type", "veth", "peer", "name", theirs)
+        for link, master in ((device, inner), (ours, inner)):
+            ip("link", "set", link, "master", master, "up")
+        ip("link", "set", inner, "up")
+        port = theirs
+    tag = net.get("tag")
+    aware = Path(f"/sys/class/net/{bridge}/bridge/vlan_filtering")
+    aware = aware.exists() and aware.read_text().strip() == "1"
+    if tag and not aware:
+        bridge = vlan_bridge(bridge, tag)
+    ip("link", "set", port, "master", bridge, "up")
+    if tag and aware:
+        run(["bridge", "vlan", "del", "dev", port, "vid", "1"])
+        run(["bridge", "vlan", "add", "dev", port, "vid", tag, "pvid", "untagged"])
+
+
+def vlan_bridge(bridge, tag):
+    """A bridge without VLANs gets another one beside it, which the VLANs of its ports lead to."""
+    beside = f"{bridge}v{tag}"
+    if not os.path.exists(f"/sys/class/net/{beside}"):
+        ip("link", "add", beside, "type", "bridge")
+        ip("link", "set", beside, "up")
+        for port in os.listdir(f"/sys/class/net/{bridge}/brif"):
+            if os.path.exists(f"/sys/class/net/{port}/device"):
+                ip("link", "add", "link", port, "name", f"{port}.{tag}", "type", "vlan", "id", tag)
+                ip("link", "set", f"{port}.{tag}", "master", beside, "up")
+    return beside
+
+
+def ip(*words):
+    run(["ip", *words])
+
+
+def unplug(vmid):
+    """The pair went with the container; its bridge of the firewall's is left."""
+    for number in range(32):
+        for link in (f"fwln{vmid}i{number}", f"fwbr{vmid}i{number}"):
+            if os.path.exists(f"/sys/class/net/{link}"):
+                subprocess.run(["ip", "link", "del", link], capture_output=True, check=False)
+
+
 def main(kind):
+    if kind == "netup":
+        # NAME net up veth DEVICE (lxc.container.conf(5), lxc.net.[i].script.up)
+        name, device = sys.argv[1], sys.argv[5]
+        return guarded(lambda: plug(int(name), device))
     vmid = int(os.environ["LXC_NAME"])
+    guarded(lambda: {"prestart": prestart, "poststop": poststop}[kind](vmid))
+
+
+def guarded(work):
     try:
-        {"prestart": prestart, "poststop": poststop}[kind](vmid)
+        work()
     except Died as died:
         sys.stderr.write(f"{died.text}\n")
         sys.exit(2)

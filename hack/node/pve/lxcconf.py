@@ -86,13 +86,12 @@ def networks(node, vmid, guest, add):
         add(f"{prefix}.name", net["name"])
         if "mtu" in net:
             add(f"{prefix}.mtu", net["mtu"])
-        if "bridge" in net:
-            # The real one leaves this to a script, which sets up the firewall and VLANs too.
-            add(f"{prefix}.link", net["bridge"])
-        if net.get("host-managed") == "1" and net.get("ip", "dhcp") not in ("dhcp", "manual"):
-            add(f"{prefix}.ipv4.address", net["ip"])
-            if "gw" in net:
-                add(f"{prefix}.ipv4.gateway", net["gw"])
+        add(f"{prefix}.script.up", node.top / "usr/share/lxc/hooks/netup")
+        for key, gateway, word in (("ip", "gw", "ipv4"), ("ip6", "gw6", "ipv6")):
+            if net.get("host-managed") == "1" and net.get(key, "dhcp") not in ("auto", "dhcp", "manual"):
+                add(f"{prefix}.{word}.address", net[key])
+                if gateway in net:
+                    add(f"{prefix}.{word}.gateway", net[gateway])
         if net.get("link_down") != "1":
             add(f"{prefix}.flags", "up")
 

@@ -84,7 +84,7 @@ def all_usage(problem):
 def main(argv):
     node = here()
     with open(node.log, "a") as log:
-        log.write("pct " + " ".join(argv) + "\n")
+        log.write(" ".join(["pct", *argv]).replace("\n", "\\n") + "\n")
     if not argv:
         return say(all_usage("no command specified"), 255)
     command, rest = argv[0], argv[1:]

@@ -122,8 +122,21 @@ def size_word(kib):
     return f"{kib // 1024}M" if kib else "0T"
 
 
+def volumes_of(node, vmid):
+    """Every volume on any storage that bears the guest's number."""
+    for storage in all_of(node).values():
+        if "rootdir" not in storage.content:
+            continue
+        folder = storage.base if storage.kind == "zfspool" else storage.base / "images" / str(vmid)
+        for found in folder.glob(f"*-{vmid}-disk-*"):
+            yield f"{storage.name}:{found.name}" if storage.kind == "zfspool" else f"{storage.name}:{vmid}/{found.name}"
+
+
 def free(node, volid):
     found = path(node, volid)
+    name, volume = split(volid)
+    if re.search(r"(^|/)base(vol)?-[^/]*$", volume) and in_use(node, name, volume.rsplit("/", 1)[-1]):
+        raise Died(f"base volume '{volume}' is still in use by linked clones")
     if found.is_dir():
         shutil.rmtree(found, ignore_errors=True)
     elif found.exists():
@@ -133,6 +146,12 @@ def free(node, volid):
             found.parent.rmdir()
         except OSError:
             pass
+
+
+def in_use(node, name, base):
+    """Whether a guest of the cluster has a clone of it."""
+    confs = (node.pve / "nodes").glob("*/lxc/*.conf")
+    return any(f"{name}:{base}/" in conf.read_text() for conf in confs)
 
 
 def to_base(node, volid):

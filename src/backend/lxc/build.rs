@@ -12,7 +12,7 @@ use crate::backend::linux::exec::different_namespaces;
 use crate::backend::linux::inside::{Inside, become_mapped_root};
 use crate::backend::linux::spawn::{Spawned, reap};
 use crate::cgroup::Gate;
-use crate::rootfs::Hatch;
+use crate::rootfs::{Given, Hatch};
 use crate::sys::clone::{CloneArgs, Cloned, clone3, exit_now, setns};
 use crate::sys::fd::stdio;
 
@@ -28,6 +28,8 @@ pub struct Builder<'a> {
     pub pid: i32,
     /// Where LXC has mounted the root that it was given.
     pub left: &'a Path,
+    /// What of it goes into the container.
+    pub given: Given,
     /// Doors into the container's cgroups.
     pub gate: Gate,
 }
@@ -89,6 +91,7 @@ impl Builder<'_> {
         }
         nix::sys::prctl::set_dumpable(false)?;
         self.inside.name_host()?;
+        self.inside.rootfs.take(self.left, &self.given)?;
         self.hatch.attach(self.left)?;
         self.inside.rootfs.enter()?;
         self.inside.build(&go)?;

@@ -29,7 +29,7 @@ use crate::backend::{CreateOptions, Creation};
 use crate::cgroup::Cgroup;
 use crate::console;
 use crate::process::Setup;
-use crate::rootfs::{Hatch, PROGRAM, Plan, Prepared};
+use crate::rootfs::{self, Given, Hatch, PROGRAM, Plan, Prepared};
 use crate::spec::Validated;
 use crate::state::{ContainerDir, ProcessId, Record, Status};
 use crate::sys::clone::{pidfd_open, pidfd_send_signal};
@@ -139,7 +139,7 @@ pub fn create(
         init: found.init,
         pidfd,
     };
-    parts.finish(ready, hook, &stub_door, launched.as_mut())
+    parts.finish(ready, hook, &stub_door, launched.as_mut(), launcher.given())
 }
 
 fn prepare(record: &Record, spec: &Validated, options: &CreateOptions) -> anyhow::Result<Ready> {
@@ -331,8 +331,14 @@ impl Parts<'_> {
         hook: Hook,
         stub_door: &Door,
         launched: &mut dyn Launched,
+        given: Given,
     ) -> anyhow::Result<Built> {
         let (keeper, id) = self.keep()?;
+        if let Some(like) = &given.like {
+            // Seen through the first process: the mount is in its mount namespace only.
+            let root = format!("/proc/{}/root{}", self.init.pid, hook.root);
+            rootfs::make_alike(Path::new(&root), like).context("set the root's owner and mode")?;
+        }
         let Ready {
             namespaces,
             mut rootfs,
@@ -358,6 +364,7 @@ impl Parts<'_> {
             pidfd: self.pidfd.as_fd(),
             pid: self.init.pid,
             left: Path::new(&hook.root),
+            given,
             gate: self.record.cgroup.gate(false)?,
         };
         let made = self.build(builder.spawn()?, &ours)?;

@@ -15,6 +15,7 @@ use super::own::Own;
 use super::place::{BASE, Place};
 use super::translate::Root;
 use crate::backend::linux::{self, channel};
+use crate::rootfs::Given;
 use crate::state::ProcessId;
 use crate::sys::clone::{CloneArgs, Cloned, clone3, exit_now};
 use crate::sys::process::{Image, reset_signals};
@@ -47,6 +48,11 @@ pub trait Launched {
 pub trait Launcher {
     /// The root's lines of the configuration; `None` where the launcher writes them elsewhere.
     fn root<'a>(&self, path: &'a str, mount: &'a str) -> Option<Root<'a>>;
+    /// What of the root that LXC mounts goes into the container; the bundle's directory is it
+    /// otherwise.
+    fn given(&self) -> Given {
+        Given::default()
+    }
     /// Starts the container; returns as soon as the start is under way.
     fn starts(&self, guest: &Guest<'_>) -> anyhow::Result<Box<dyn Launched>>;
     /// Removes what [`Launcher::starts`] has made, once nothing runs. Works on half-made ones.

@@ -72,6 +72,7 @@ impl Place {
         let mut files = vec![self.config(), self.log(), self.hook_socket()];
         files.extend(LINKS.map(|(name, _)| self.root().join("dev").join(name)));
         files.extend(self.unfinished());
+        remove_empty(&self.root(), DEPTH);
         let dirs = self.dirs();
         let results = files
             .iter()
@@ -126,6 +127,20 @@ impl Place {
     /// Where LXC mounts the root.
     pub fn mount(&self) -> PathBuf {
         self.0.join("mount")
+    }
+}
+
+/// Further down no mount point is looked for.
+const DEPTH: u32 = 32;
+
+/// Removes directories that are places of mounts, made by whoever mounted; never what is in one.
+fn remove_empty(dir: &Path, depth: u32) {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        if depth > 0 {
+            remove_empty(&entry.path(), depth - 1);
+        }
+        let _ = std::fs::remove_dir(entry.path());
     }
 }
 

@@ -180,14 +180,30 @@ impl Cluster {
 
     /// Replaces the guest's configuration in one step; its lock is held.
     pub fn write(&self, vmid: u32, text: &str) -> Result<(), ClusterError> {
-        let path = self.path(vmid);
-        let temporary = path.with_extension(format!("conf.tmp.{}", std::process::id()));
+        self.put(&self.path(vmid), vmid, text)
+    }
+
+    /// Another file of the cluster's; `None` when it isn't there.
+    pub fn read_file(&self, name: &str) -> Result<Option<String>, ClusterError> {
+        read(&self.conf_dir.join(name))
+    }
+
+    /// Replaces such a file in one step; its lock is claimed.
+    pub fn write_file(&self, name: &str, text: &str) -> Result<(), ClusterError> {
+        self.put(&self.conf_dir.join(name), 0, text)
+    }
+
+    fn put(&self, path: &Path, vmid: u32, text: &str) -> Result<(), ClusterError> {
+        let end = format!("tmp.{}", std::process::id());
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(format!(".{end}"));
+        let temporary = PathBuf::from(temporary);
         let written = File::create(&temporary)
             .and_then(|mut file| file.write_all(text.as_bytes()))
-            .and_then(|()| std::fs::rename(&temporary, &path));
+            .and_then(|()| std::fs::rename(&temporary, path));
         written.map_err(|error| {
             let _ = std::fs::remove_file(&temporary);
-            self.explain("write guest configuration", &path, vmid, error)
+            self.explain("write guest configuration", path, vmid, error)
         })
     }
 

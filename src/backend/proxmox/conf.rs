@@ -71,6 +71,12 @@ impl Conf {
             .retain(|line| option(line).is_none_or(|(k, _)| k != key));
     }
 
+    /// Whether there is nothing but this one option.
+    pub fn is_only(&self, key: &str, value: &str) -> bool {
+        matches!(&self.lines[..], [line] if option(line) == Some((key, value)))
+            && self.sections.is_empty()
+    }
+
     /// The values of one of LXC's keys, in their order.
     pub fn lxc<'s>(&'s self, key: &'s str) -> impl Iterator<Item = &'s str> {
         let all = self.lines.iter().filter_map(|line| lxc_line(line));

@@ -3,16 +3,21 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use oci_spec::runtime::{LinuxResources, Spec};
 
+use super::cluster::Cluster;
 use super::guest::Guest;
 use super::kept::Kept;
 use super::launch::Node;
+use super::options::ANNOTATION;
 use super::settings::{Mode, Settings, Tree};
+use super::translate::amend::amend;
 use super::translate::{Input, Marker, Plan, shown_limits};
-use super::{NAME, host};
+use super::volume::{self, Made};
+use super::{NAME, host, pool};
 use crate::backend::lxc::{Engine, own::Own};
 use crate::backend::{CreateOptions, Creation, linux};
 use crate::cgroup::Cgroup;
@@ -29,19 +34,30 @@ pub fn create(
     let root = dir.path().parent().unwrap_or(Path::new("/")).to_owned();
     // Whatever the bundle or an annotation has wrong is said before a number is taken.
     let plan = plan(record, spec.spec(), &settings, &root)?;
-    if plan.mode != Mode::ZeroCopy {
-        anyhow::bail!("annotations[dev.pxrun.proxmox.mode]: this version knows `zero-copy` only");
-    }
+    check_pool(&settings, &plan)?;
+    let amended = amended(dir, spec, &plan)?;
+    let spec = amended.as_ref().unwrap_or(spec);
     let marker = Marker {
         id: record.id.clone(),
         root,
     };
-    let guest = define(dir, record, &settings, &plan, marker)?;
-    record.cgroup = cgroup(record, spec.spec(), &settings, guest.vmid)?;
+    let recorded = recorded(&marker.root, &record.id);
+    let made = match plan.mode {
+        Mode::ZeroCopy => define(dir, record, &settings, &plan, marker, &recorded)?,
+        Mode::Volume | Mode::Clone => {
+            volume::make(dir, record, &settings, &plan, &marker, &recorded)?
+        }
+    };
+    let vmid = made.guest.vmid;
+    record.cgroup = cgroup(record, spec.spec(), &settings, vmid)?;
     dir.save(record)?;
-    tracing::debug!("container `{}` is guest {}", record.id, guest.vmid);
+    if let Some(pool) = &plan.pool {
+        let patience = Duration::from_secs(settings.patience.into());
+        pool::add(&Cluster::open(&settings)?, pool, vmid, patience)?;
+    }
+    tracing::debug!("container `{}` is guest {vmid}", record.id);
 
-    let node = Node::new(plan, guest);
+    let node = Node::new(plan, made);
     let built = Engine { launcher: &node }.create(dir, record, spec, options);
     if built.is_err() {
         // `pct start` waits for a container that nobody builds any more.
@@ -51,6 +67,29 @@ pub fn create(
     let built = built?;
     started.context("start the guest")?;
     Ok(built)
+}
+
+fn check_pool(settings: &Settings, plan: &Plan) -> anyhow::Result<()> {
+    let Some(pool) = &plan.pool else {
+        return Ok(());
+    };
+    pool::check(&Cluster::open(settings)?, pool)
+        .with_context(|| format!("annotations[{ANNOTATION}pool]"))
+}
+
+/// The configuration with the guest's options in it, where they change it.
+fn amended(dir: &ContainerDir, spec: &Validated, plan: &Plan) -> anyhow::Result<Option<Validated>> {
+    let mut looked = host::look(plan)?;
+    if let Some(text) = plan.resolv_conf() {
+        let path = dir.path().join("resolv.conf");
+        crate::state::write_atomically(&path, text.as_bytes(), 0o644)
+            .with_context(|| format!("write `{}`", path.display()))?;
+        looked.resolv_conf = Some(path);
+    }
+    match amend(spec.raw(), plan, &looked) {
+        Some(raw) => Ok(Some(Validated::new(raw, &crate::host::facts())?)),
+        None => Ok(None),
+    }
 }
 
 /// Ends what runs of a container that failed; the rollback removes it.
@@ -79,22 +118,28 @@ fn define(
     settings: &Settings,
     plan: &Plan,
     marker: Marker,
-) -> anyhow::Result<Guest> {
+    recorded: &BTreeSet<u32>,
+) -> anyhow::Result<Made> {
     let claiming = Kept::Claiming {
         id: marker.id.clone(),
         root: marker.root.clone(),
         settings: Box::new(settings.clone()),
+        work: None,
     };
     claiming.keep_in(record);
     dir.save(record)?;
-    let recorded = recorded(&marker.root, &record.id);
-    let guest = Guest::define(settings, &marker, plan.wish, &recorded, &plan.placeholder())?;
+    let mut guest = Guest::define(settings, &marker, plan.wish, recorded, &plan.placeholder())?;
+    guest.lent = plan.lent();
     let kept = Kept::Guest {
         guest: Box::new(guest.clone()),
     };
     kept.keep_in(record);
     dir.save(record)?;
-    Ok(guest)
+    Ok(Made {
+        guest,
+        volumes: Vec::new(),
+        like: None,
+    })
 }
 
 /// Numbers that records of other containers have, even where their guest is gone.

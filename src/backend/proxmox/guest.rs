@@ -11,7 +11,7 @@ use super::cluster::{Cluster, ClusterError};
 use super::conf::Conf;
 use super::pct::{PctError, Reason, Tool};
 use super::settings::Settings;
-use super::translate::Marker;
+use super::translate::{Marker, TAG};
 use super::vmid::{self, VmidError, Wish};
 
 /// How often a guest that Proxmox has locked is tried again.
@@ -31,6 +31,9 @@ pub struct Guest {
     pub root: PathBuf,
     /// The node's settings at that time.
     pub settings: Settings,
+    /// Volumes that it uses and that must outlive it, whatever their names say of their owner.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lent: Vec<String>,
 }
 
 /// Why something couldn't be done with a guest.
@@ -101,13 +104,19 @@ impl Guest {
         let cluster = Cluster::open(settings)?;
         let text = conf.to_string();
         let vmid = vmid::allocate(&cluster, wish, recorded, |_| text.clone())?;
-        Ok(Guest {
+        Ok(Guest::new(settings, marker, vmid, cluster.node()))
+    }
+
+    /// The guest with this number on this node.
+    pub fn new(settings: &Settings, marker: &Marker, vmid: u32, node: &str) -> Guest {
+        Guest {
             vmid,
-            node: cluster.node().to_owned(),
+            node: node.to_owned(),
             id: marker.id.clone(),
             root: marker.root.clone(),
             settings: settings.clone(),
-        })
+            lent: Vec::new(),
+        }
     }
 
     /// Finds a container's guest on this node by its marker: after a crash that came before the
@@ -120,13 +129,7 @@ impl Guest {
             }
             let conf = cluster.read(vmid)?.map(|text| Conf::parse(&text));
             if conf.and_then(|conf| Marker::of(&conf)).as_ref() == Some(marker) {
-                return Ok(Some(Guest {
-                    vmid,
-                    node: known.node,
-                    id: marker.id.clone(),
-                    root: marker.root.clone(),
-                    settings: settings.clone(),
-                }));
+                return Ok(Some(Guest::new(settings, marker, vmid, &known.node)));
             }
         }
         Ok(None)
@@ -240,6 +243,10 @@ impl Guest {
     /// # Errors
     /// It is protected, locked for longer than the settings' patience, or on another node.
     pub fn destroy(&self) -> Result<(), GuestError> {
+        self.destroy_with(&[])
+    }
+
+    fn destroy_with(&self, more: &[&str]) -> Result<(), GuestError> {
         let conf = match self.here() {
             Err(GuestError::Gone(_)) => return Ok(()),
             Err(GuestError::Foreign(vmid)) => {
@@ -255,17 +262,98 @@ impl Guest {
             self.edit(|conf| conf.remove("lock"))?;
         }
         self.await_unlocked()?;
-        match self.pct(&[
-            "destroy",
-            &self.vmid.to_string(),
-            "--force",
-            "1",
-            "--purge",
-            "1",
-        ]) {
+        self.spare_lent(&conf)?;
+        let number = self.vmid.to_string();
+        let mut words = vec!["destroy", &number, "--force", "1", "--purge", "1"];
+        words.extend(more);
+        match self.pct(&words) {
             Err(error) if is(&error, &[Reason::Gone]) => Ok(()),
             Err(error) if is(&error, &[Reason::Protected]) => Err(GuestError::Protected(self.vmid)),
             other => Ok(other?),
+        }
+    }
+
+    /// Proxmox frees the volumes that bear the guest's number, and has no way to be told which of
+    /// them not to.
+    fn spare_lent(&self, conf: &Conf) -> Result<(), GuestError> {
+        let lent = |key: &str| {
+            let value = conf.get(key).unwrap_or_default();
+            let volume = value.split(',').next().unwrap_or_default();
+            self.lent.iter().any(|lent| lent == volume)
+        };
+        let keys: Vec<String> = (0..256).map(|number| format!("mp{number}")).collect();
+        let keys: Vec<&String> = keys.iter().filter(|key| lent(key)).collect();
+        match keys.is_empty() {
+            true => Ok(()),
+            false => self.edit(|conf| keys.iter().for_each(|key| conf.remove(key))),
+        }
+    }
+
+    /// Puts the marker and Proxmox's own lock entry on a guest that a tool has just made for this
+    /// container, so that nobody starts it before it is whole; gives its configuration. What a
+    /// clone has of its template is told from what the tool was given: the description.
+    ///
+    /// # Errors
+    /// What stands under the number is another guest's.
+    pub fn take_over(&self, tags: &str) -> Result<Conf, GuestError> {
+        let cluster = self.cluster()?;
+        let _lock = cluster.lock(self.vmid, self.patience())?;
+        let text = cluster
+            .read(self.vmid)?
+            .ok_or(GuestError::Gone(self.vmid))?;
+        let mut conf = Conf::parse(&text);
+        if !self.is_described_in(&conf) {
+            return Err(GuestError::Foreign(self.vmid));
+        }
+        conf.set("tags", tags);
+        conf.set("lock", "create");
+        cluster.write(self.vmid, &conf.to_string())?;
+        Ok(conf)
+    }
+
+    fn is_described_in(&self, conf: &Conf) -> bool {
+        let marker = Marker::described(&conf.description());
+        marker.is_some_and(|marker| marker.id == self.id && marker.root == self.root)
+    }
+
+    /// Removes what a tool has left of making this guest; the tool runs no more. A guest that
+    /// somebody else has made under the number is left alone.
+    ///
+    /// # Errors
+    /// As [`Guest::destroy`].
+    pub fn remove_half_made(&self) -> Result<(), GuestError> {
+        let cluster = self.cluster()?;
+        let known = cluster.guests()?.remove(&self.vmid);
+        if known.is_none_or(|known| known.kind != "lxc" || known.node != cluster.node()) {
+            return Ok(());
+        }
+        {
+            let _lock = cluster.lock(self.vmid, self.patience())?;
+            let Some(text) = cluster.read(self.vmid)? else {
+                return Ok(());
+            };
+            let mut conf = Conf::parse(&text);
+            let bare = conf.is_only("lock", "create") && !is_being_made(self.vmid);
+            if !bare && !self.is_described_in(&conf) {
+                tracing::warn!("VMID {} belongs to another guest now", self.vmid);
+                return Ok(());
+            }
+            conf.set("tags", TAG);
+            conf.set_description(&self.marker().line());
+            conf.remove("lock");
+            cluster.write(self.vmid, &conf.to_string())?;
+        }
+        // Volumes are made before the configuration names them.
+        match self.lent.is_empty() {
+            true => self.destroy_with(&["--destroy-unreferenced-disks", "1"]),
+            false => self.destroy_with(&[]),
+        }
+    }
+
+    fn marker(&self) -> Marker {
+        Marker {
+            id: self.id.clone(),
+            root: self.root.clone(),
         }
     }
 
@@ -296,6 +384,24 @@ impl Guest {
 /// together with writing anything else.
 fn is_placeholder(conf: &Conf) -> bool {
     conf.get("lock") == Some("create")
+}
+
+/// Whether a process of this node makes a guest with this number: `pct`, or a task of the web
+/// interface, which has the number in its title.
+fn is_being_made(vmid: u32) -> bool {
+    const MAKING: [&str; 3] = ["create", "restore", "clone"];
+    let number = vmid.to_string();
+    let makes = |words: &[String]| {
+        let by_tool =
+            words.contains(&number) && MAKING.iter().any(|verb| words.iter().any(|w| w == verb));
+        let title = words.join(" ");
+        let task = |verb| title.contains(&format!(":vz{verb}:{number}:"));
+        by_tool || MAKING.iter().any(task)
+    };
+    let processes = procfs::process::all_processes().into_iter().flatten();
+    processes
+        .filter_map(Result::ok)
+        .any(|process| process.cmdline().is_ok_and(|words| makes(&words)))
 }
 
 fn is(error: &PctError, reasons: &[Reason]) -> bool {

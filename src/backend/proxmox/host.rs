@@ -1,7 +1,76 @@
 //! What the translation needs to know of this host, as a value. It must not decide anything.
 
-use super::translate::Host;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use super::options::{ANNOTATION, props};
+use super::translate::amend::{Looked, Node};
+use super::translate::{Host, Plan, TranslateError, is_device};
 use crate::cgroup::{Cgroup, Setup};
+
+/// Where time zones are, and which one is the host's own.
+const ZONES: &str = "/usr/share/zoneinfo";
+const ZONE: &str = "/etc/localtime";
+
+/// What `features: fuse=1` is about.
+const FUSE: &str = "/dev/fuse";
+
+/// Looks at what options of a guest name.
+///
+/// # Errors
+/// It isn't there, or something else.
+pub fn look(plan: &Plan) -> Result<Looked, TranslateError> {
+    let mut looked = Looked::default();
+    for (option, value) in &plan.options {
+        let path = match option.as_str() {
+            "timezone" => {
+                looked.zone = Some(zone(value)?);
+                continue;
+            }
+            "features" if props::is_on(value, "fuse") => FUSE,
+            _ if is_device(option) => props::get(value, "path", "path").unwrap_or_default(),
+            _ => continue,
+        };
+        looked.nodes.push(node(option, path)?);
+    }
+    Ok(looked)
+}
+
+fn wrong(option: &str, why: String) -> TranslateError {
+    TranslateError::Annotation {
+        key: format!("{ANNOTATION}{option}"),
+        why,
+    }
+}
+
+fn zone(name: &str) -> Result<PathBuf, TranslateError> {
+    let path = match name {
+        "host" => PathBuf::from(ZONE),
+        name => Path::new(ZONES).join(name),
+    };
+    let found = std::fs::canonicalize(&path)
+        .ok()
+        .filter(|path| path.is_file());
+    found.ok_or_else(|| wrong("timezone", format!("this host has no time zone `{name}`")))
+}
+
+fn node(option: &str, path: &str) -> Result<Node, TranslateError> {
+    let not = |why: &str| wrong(option, format!("`{path}` {why}"));
+    let meta = std::fs::metadata(path)
+        .map_err(|error| not(&format!("is not to be had: {}", error.kind())))?;
+    let kind = match meta.file_type() {
+        kind if kind.is_char_device() => "c",
+        kind if kind.is_block_device() => "b",
+        _ => return Err(not("is no device")),
+    };
+    let number = meta.rdev();
+    Ok(Node {
+        option: option.to_owned(),
+        path: path.to_owned(),
+        kind,
+        numbers: (nix::sys::stat::major(number), nix::sys::stat::minor(number)),
+    })
+}
 
 /// Looks at the host.
 pub fn facts(cgroup: &Cgroup) -> Host {

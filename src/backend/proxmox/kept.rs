@@ -22,6 +22,16 @@ pub enum Kept {
         root: PathBuf,
         /// The node's settings.
         settings: Box<Settings>,
+        /// What is needed only meanwhile.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        work: Option<PathBuf>,
+    },
+    /// A tool of Proxmox's makes the guest with its volumes, or was killed over it.
+    Making {
+        /// Which.
+        guest: Box<Guest>,
+        /// What is needed only meanwhile; the tool holds the lock in it.
+        work: PathBuf,
     },
     /// There is a guest.
     Guest {
@@ -57,7 +67,7 @@ impl Kept {
     pub fn vmid(&self) -> Option<u32> {
         match self {
             Kept::Claiming { .. } => None,
-            Kept::Guest { guest } => Some(guest.vmid),
+            Kept::Making { guest, .. } | Kept::Guest { guest } => Some(guest.vmid),
         }
     }
 }

@@ -11,12 +11,14 @@ use serde_json::Value;
 use super::guest::{Guest, GuestError};
 use super::kept::Kept;
 use super::translate::{Marker, Plan};
+use super::volume::{self, Made};
 use super::{pct, root};
 use crate::backend::lxc::launch::{Launched, Launcher, words};
 use crate::backend::lxc::lines::Lines;
 use crate::backend::lxc::own::Own;
 use crate::backend::lxc::place::Place;
 use crate::backend::lxc::translate::Root;
+use crate::rootfs::Given;
 use crate::state::ProcessId;
 
 /// One container's launcher. The default one can only remove.
@@ -29,7 +31,7 @@ pub struct Node {
 /// What is to be started.
 struct Job {
     plan: Plan,
-    guest: Guest,
+    made: Made,
 }
 
 /// A running `pct start`.
@@ -37,9 +39,9 @@ type Start = std::thread::JoinHandle<Result<(), GuestError>>;
 
 impl Node {
     /// For a container that has its number.
-    pub fn new(plan: Plan, guest: Guest) -> Node {
+    pub fn new(plan: Plan, made: Made) -> Node {
         Node {
-            job: Some(Job { plan, guest }),
+            job: Some(Job { plan, made }),
             start: Arc::default(),
         }
     }
@@ -61,28 +63,41 @@ impl Launcher for Node {
         None
     }
 
+    fn given(&self) -> Given {
+        let Some(job) = &self.job else {
+            return Given::default();
+        };
+        Given {
+            root: !job.made.volumes.is_empty(),
+            mounts: job.plan.mount_points(),
+            like: job.made.like.clone(),
+        }
+    }
+
     fn starts(
         &self,
         told: &crate::backend::lxc::launch::Guest<'_>,
     ) -> anyhow::Result<Box<dyn Launched>> {
         let job = self.job.as_ref().context("nothing is to be started")?;
         let lines = pairs(told.lines, &job.plan);
-        let include = include(&job.guest, told.name);
+        let include = include(&job.made.guest, told.name);
         write_include(&include, &job.plan.included(&lines))?;
         // The container gets its root without LXC; this one is for people, and for Proxmox's hook,
         // which insists on a directory.
         let empty = told.place.root();
-        let at = match root::is_visible(told.bundle_root, job.guest.settings.host_pid) {
-            true => told.bundle_root,
-            false => &empty,
-        };
-        let conf = job.plan.conf(&lines, at, &include)?;
-        job.guest.replace(&conf)?;
+        let shown = job.made.volumes.is_empty()
+            && root::is_visible(told.bundle_root, job.made.guest.settings.host_pid);
+        let at = if shown { told.bundle_root } else { &empty };
+        let mut conf = job.plan.conf(&lines, at, &include)?;
+        for (option, value) in &job.made.volumes {
+            conf.set(option, value);
+        }
+        job.made.guest.replace(&conf)?;
         let kept = Kept::Guest {
-            guest: Box::new(job.guest.clone()),
+            guest: Box::new(job.made.guest.clone()),
         };
         let (done, end) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
-        let guest = job.guest.clone();
+        let guest = job.made.guest.clone();
         let thread = std::thread::spawn(move || {
             let outcome = guest.start();
             drop(end);
@@ -103,7 +118,16 @@ impl Launcher for Node {
                 guest.destroy()?;
                 remove_include(&include(&guest, &own.name));
             }
-            Some(Kept::Claiming { id, root, settings }) => {
+            Some(Kept::Making { guest, work }) => volume::abandon(&guest, &work)?,
+            Some(Kept::Claiming {
+                id,
+                root,
+                settings,
+                work,
+            }) => {
+                if let Some(work) = work {
+                    volume::remove_work(&work)?;
+                }
                 let marker = Marker { id, root };
                 if let Some(guest) = Guest::find(&settings, &marker)? {
                     guest.destroy()?;
@@ -118,15 +142,24 @@ impl Launcher for Node {
     }
 }
 
-/// The engine's lines, without its idea of a network where Proxmox makes one.
+/// The engine's lines, without its idea of a network where Proxmox makes one, and of how hooks are
+/// told what they are: Proxmox's own know LXC's first way, by arguments, and ours needs neither.
 fn pairs(lines: &Lines, plan: &Plan) -> Vec<(String, String)> {
     let nets = plan.has_network();
-    lines
+    let kept = lines
         .iter()
-        .filter(|(key, _)| !(nets && key.starts_with("lxc.net.")))
+        .filter(|(key, _)| !(nets && key.starts_with("lxc.net.")) && *key != "lxc.hook.version");
+    kept.chain([COVER])
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect()
 }
+
+/// LXC makes links in its root's `/dev`, which here is the bundle's or the guest's own: they go
+/// into a file system that is left behind with LXC's view of the root.
+const COVER: (&str, &str) = (
+    "lxc.mount.entry",
+    "none dev tmpfs size=64k,mode=755,create=dir 0 0",
+);
 
 /// The file that the guest includes. It outlives a reboot: a guest whose file is missing can't
 /// even be looked at. Its name has the container's own for LXC, as the number may come to another

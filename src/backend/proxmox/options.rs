@@ -1,6 +1,7 @@
 //! The options of a guest, as `pct` has them, and which of them are pxrun's own to set. Values are
 //! checked here before Proxmox sees them. It must not touch guests or files.
 
+pub mod props;
 mod value;
 
 pub use value::Wrong;
@@ -58,6 +59,49 @@ const NETWORK: &[Field] = &[
     field("type", Shape::OneOf(&["veth"])),
 ];
 
+const MOUNT: &[Field] = &[
+    need("volume", Shape::MountSource),
+    need("mp", Shape::MountPoint),
+    field("acl", Shape::Bool),
+    field("backup", Shape::Bool),
+    field("idmap", Shape::IdMap),
+    field("keepattrs", Shape::Bool),
+    field(
+        "mountoptions",
+        Shape::Words(&[
+            "discard", "lazytime", "noatime", "nodev", "noexec", "nosuid",
+        ]),
+    ),
+    field("quota", Shape::Bool),
+    field("replicate", Shape::Bool),
+    field("ro", Shape::Bool),
+    field("shared", Shape::Bool),
+    field("size", Shape::Size),
+];
+
+const DEVICE: &[Field] = &[
+    need("path", Shape::DeviceNode),
+    field("deny-write", Shape::Bool),
+    field("gid", Shape::Int(0, u32::MAX as u64)),
+    field("mode", Shape::Mode),
+    field("uid", Shape::Int(0, u32::MAX as u64)),
+];
+
+const FEATURES: &[Field] = &[
+    field("force_rw_sys", Shape::Bool),
+    field("fuse", Shape::Bool),
+    field("keyctl", Shape::Bool),
+    field(
+        "mknod",
+        Shape::Refused("the bundle's own filter stands where Proxmox's would catch mknod(2)"),
+    ),
+    field(
+        "mount",
+        Shape::Refused("the bundle's capabilities and filter say what may be mounted"),
+    ),
+    field("nesting", Shape::Bool),
+];
+
 const STARTUP: &[Field] = &[
     field("order", Shape::Int(0, u32::MAX as u64)),
     field("up", Shape::Int(0, u32::MAX as u64)),
@@ -76,18 +120,15 @@ const ROWS: &[Row] = &[
     row("cpuunits", int(0, 500_000)),
     row("debug", bool_()),
     row("description", Shape::Lines(DESCRIPTION)),
-    own_rows("dev", 256, "`linux.devices` has them"),
+    rows("dev", 256, Shape::Fields(DEVICE, Some("path"))),
     own("entrypoint", "it starts pxrun's own first process"),
     own("env", "`process.env` has it"),
-    own(
-        "features",
-        "the container's own profile, filter and devices decide",
-    ),
+    row("features", Shape::Fields(FEATURES, None)),
     row("hookscript", Shape::VolumeId),
     row("hostname", Shape::Dns),
     own("lock", "it is Proxmox's"),
     row("memory", int(16, u32::MAX as u64)),
-    own_rows("mp", 256, "`mounts` has them"),
+    rows("mp", 256, Shape::Fields(MOUNT, Some("volume"))),
     row("nameserver", Shape::Addresses),
     rows("net", 32, Shape::Fields(NETWORK, None)),
     own("onboot", "the caller restarts its containers"),
@@ -219,6 +260,17 @@ mod tests {
             ("protection", "1"),
             ("hookscript", "local:snippets/hook.sh"),
             ("description", "free words: 100 %"),
+            ("mp0", "/srv/x,mp=/x,ro=1,mountoptions=nosuid;nodev"),
+            ("mp255", "tank:8,mp=/data,backup=1,size=8G"),
+            (
+                "mp1",
+                "local:100/vm-100-disk-1.raw,mp=/data,idmap=passthrough",
+            ),
+            ("dev0", "/dev/fuse,mode=0666,uid=0,gid=0"),
+            (
+                "features",
+                "nesting=1,keyctl=1,fuse=1,force_rw_sys=1,mknod=0",
+            ),
         ] {
             assert_eq!(check(name, value), Ok(()), "{name}={value}");
         }
@@ -236,9 +288,17 @@ mod tests {
             ("net32", "name=eth0", "no option"),
             ("net00", "name=eth0", "no option"),
             ("net", "name=eth0", "no option"),
-            ("dev0", "/dev/null", "linux.devices"),
-            ("features", "nesting=1", "set by pxrun"),
-            ("mp0", "/srv/x,mp=/x", "set by pxrun"),
+            ("dev0", "null", "below `/dev`"),
+            ("dev0", "/dev/null,mode=660", "a mode"),
+            ("features", "nesting=maybe", "`0` or `1`"),
+            ("features", "mknod=1", "filter"),
+            ("features", "mount=nfs", "capabilities"),
+            ("mp0", "/srv/x,mp=x", "absolute"),
+            ("mp0", "/srv/x,mp=/", "absolute"),
+            ("mp0", "/srv/x", "`mp` is missing"),
+            ("mp0", "srv,mp=/x", "a directory, or a volume"),
+            ("mp0", "/srv/x,mp=/x,mountoptions=suid", "some of"),
+            ("mp256", "/srv/x,mp=/x", "no option"),
             ("searchdomain", "a\nlock: backup", "control character"),
             ("memory", "8", "16 to"),
             ("memory", "lots", "16 to"),

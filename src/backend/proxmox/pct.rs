@@ -5,8 +5,9 @@
 mod error;
 pub mod texts;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 pub use error::{PctError, Reason};
@@ -63,9 +64,31 @@ impl Tool {
     /// # Errors
     /// It can't be run, takes too long, or fails: then with the [`Reason`] that its text gives.
     pub fn call(&self, args: &[&str], limit: Duration) -> Result<Said, PctError> {
+        self.call_with(args, limit, Stdio::null())
+    }
+
+    /// The same, with a locked file as the tool's standard input, which it doesn't read: the lock of
+    /// flock(2) is then held until the tool has ended, though this process may be killed before.
+    ///
+    /// # Errors
+    /// As [`Tool::call`].
+    pub fn call_holding(
+        &self,
+        args: &[&str],
+        limit: Duration,
+        lock: &File,
+    ) -> Result<Said, PctError> {
+        let lock = lock.try_clone().map_err(|source| PctError::Spawn {
+            tool: self.path.clone(),
+            source,
+        })?;
+        self.call_with(args, limit, lock.into())
+    }
+
+    fn call_with(&self, args: &[&str], limit: Duration, stdin: Stdio) -> Result<Said, PctError> {
         let shown = self.shown(args);
         let begun = Instant::now();
-        let outcome = limited::run(&mut self.command(args), limit, KEPT);
+        let outcome = limited::run_with(&mut self.command(args), stdin, limit, KEPT);
         let took = begun.elapsed().as_millis();
         let ended = outcome.map_err(|source| PctError::Spawn {
             tool: self.path.clone(),

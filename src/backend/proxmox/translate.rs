@@ -1,7 +1,12 @@
 //! From a container's configuration to its guest: options, description, tags, and the lines for
 //! LXC that Proxmox has no option for. Pure: it runs nothing and looks at nothing but its input.
 
+pub mod amend;
+mod asked;
 mod limits;
+mod mounts;
+mod said;
+mod wishes;
 mod words;
 
 use std::collections::BTreeMap;
@@ -9,13 +14,15 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
+use self::wishes::Wishes;
 use super::conf::Conf;
-use super::options::{self, ANNOTATION, OptionError};
+use super::options::props::{self, Volume};
 use super::settings::{Mode, Settings};
 use super::vmid::Wish;
 use crate::backend::lxc::lines::line;
 
 pub use limits::shown as shown_limits;
+pub use said::is_device;
 pub use words::{Marker, TAG};
 
 /// What the host says, as a value.
@@ -75,6 +82,14 @@ pub enum TranslateError {
         /// What is missing.
         needs: &'static str,
     },
+    /// A volume as the source of a mount.
+    #[error("mounts[{number}]: {why}")]
+    Mount {
+        /// Which.
+        number: usize,
+        /// What is wrong.
+        why: String,
+    },
     /// The root's path can't stand in a guest's configuration.
     #[error("root.path: `{}` has a character that Proxmox's configuration cannot hold", .0.display())]
     Root(PathBuf),
@@ -91,6 +106,8 @@ pub struct Plan {
     pub size: u32,
     /// The template to clone, if it is pinned.
     pub template: Option<u32>,
+    /// What tells the image of a clone from others, if not its files.
+    pub image: Option<String>,
     /// The number.
     pub wish: Wish,
     /// A resource pool.
@@ -103,6 +120,8 @@ pub struct Plan {
     own_lines: Vec<(String, String)>,
     /// Those that lift what Proxmox generates; they come first in the included file.
     pub lifted: Vec<(String, String)>,
+    /// Mounts of the bundle's that are mount points of the guest's now.
+    pub lifted_mounts: Vec<usize>,
 }
 
 impl Plan {
@@ -114,24 +133,81 @@ impl Plan {
         let wishes = Wishes::new(input)?;
         let mut options = fixed(input);
         limits::options(input, &mut options);
-        let asked = asked(input)?;
+        let asked = asked::options(input)?;
         let description = words::description(input, asked.get("description").map(String::as_str));
         let tags = words::tags(input, asked.get("tags").map(String::as_str));
         options.extend(asked);
         options.insert("tags".to_owned(), tags);
         options.remove("description");
+        let lifted_mounts = mounts::volumes(input, &mut options)?;
+        mounts::check_hidden(input, &options, &lifted_mounts)?;
+        asked::check_new_volumes(&wishes, &options)?;
+        asked::check_nodes(input, &options)?;
         Ok(Plan {
             mode: wishes.mode,
             storage: wishes.storage,
             size: wishes.size,
             template: wishes.template,
+            image: wishes.image,
             wish: wishes.wish,
             pool: wishes.pool,
             options,
             description,
             own_lines: limits::own_lines(input),
             lifted: limits::lifted(),
+            lifted_mounts,
         })
+    }
+
+    /// `/etc/resolv.conf` where the options ask for one.
+    pub fn resolv_conf(&self) -> Option<String> {
+        let search = self.options.get("searchdomain");
+        let servers = self.options.get("nameserver");
+        if search.is_none() && servers.is_none() {
+            return None;
+        }
+        let mut text = String::new();
+        if let Some(search) = search {
+            let domains: Vec<&str> = search
+                .split([' ', ',', ';'])
+                .filter(|d| !d.is_empty())
+                .collect();
+            text += &format!("search {}\n", domains.join(" "));
+        }
+        for server in servers.iter().flat_map(|list| list.split([' ', ','])) {
+            if !server.is_empty() {
+                text += &format!("nameserver {server}\n");
+            }
+        }
+        Some(text)
+    }
+
+    /// Where the guest's mount points are, in the order of mounting.
+    pub fn mount_points(&self) -> Vec<PathBuf> {
+        let points = mounts::points(&self.options).into_iter();
+        points
+            .filter_map(|(_, value)| props::get(value, "mp", "volume"))
+            .map(PathBuf::from)
+            .collect()
+    }
+
+    /// Mount points whose volumes have to be made.
+    pub fn new_volumes(&self) -> Vec<(&str, &str)> {
+        let points = mounts::points(&self.options).into_iter();
+        points
+            .filter(|(_, value)| props::volume(value) == Volume::New)
+            .collect()
+    }
+
+    /// Volumes that the guest uses and doesn't own.
+    pub fn lent(&self) -> Vec<String> {
+        let points = mounts::points(&self.options).into_iter();
+        points
+            .filter_map(|(_, value)| match props::volume(value) {
+                Volume::There(volume) => Some(volume.to_owned()),
+                _ => None,
+            })
+            .collect()
     }
 
     /// The guest's file in zero-copy mode, with its root at `rootfs` as the host sees it. `lines`
@@ -163,15 +239,18 @@ impl Plan {
 
     fn base(&self) -> Conf {
         let mut conf = Conf::default();
+        let new = self.new_volumes();
         for (key, value) in &self.options {
-            conf.set(key, value);
+            if !new.iter().any(|(name, _)| name == key) {
+                conf.set(key, value);
+            }
         }
         conf
     }
 
     /// Whether Proxmox makes a network for the guest.
     pub fn has_network(&self) -> bool {
-        self.options.keys().any(|name| is_net(name))
+        self.options.keys().any(|name| asked::is_net(name))
     }
 
     /// Adds to a guest that Proxmox made what it has no option for.
@@ -206,92 +285,6 @@ fn is_own(key: &str) -> bool {
     OWN_KEYS.contains(&key)
 }
 
-/// Annotations that are about the guest and no option of it.
-struct Wishes {
-    mode: Mode,
-    storage: String,
-    size: u32,
-    template: Option<u32>,
-    wish: Wish,
-    pool: Option<String>,
-}
-
-impl Wishes {
-    /// Names that [`asked`] must not take for options.
-    const NAMES: [&str; 6] = ["mode", "pool", "size", "storage", "template", "vmid"];
-
-    fn new(input: &Input<'_>) -> Result<Wishes, TranslateError> {
-        let settings = input.settings;
-        let template = number(input, "template")?;
-        let mode = match annotation(input, "mode") {
-            Some("zero-copy") => Mode::ZeroCopy,
-            Some("volume") => Mode::Volume,
-            Some("clone") => Mode::Clone,
-            Some(other) => {
-                return Err(wrong(
-                    "mode",
-                    &format!("`{other}` is none of zero-copy, volume, clone"),
-                ));
-            }
-            None if template.is_some() => Mode::Clone,
-            None => settings.mode,
-        };
-        let storage = annotation(input, "storage").unwrap_or(&settings.storage);
-        if !is_name(storage) {
-            return Err(wrong(
-                "storage",
-                &format!("`{storage}` is no name of a storage"),
-            ));
-        }
-        let pool = annotation(input, "pool").map(str::to_owned);
-        if let Some(pool) = pool.as_deref().filter(|pool| !is_name(pool)) {
-            return Err(wrong("pool", &format!("`{pool}` is no name of a pool")));
-        }
-        Ok(Wishes {
-            mode,
-            storage: storage.to_owned(),
-            size: number(input, "size")?.unwrap_or(settings.size),
-            template,
-            wish: match number(input, "vmid")? {
-                Some(vmid @ 100..=999_999_999) => Wish::This(vmid),
-                Some(vmid) => return Err(wrong("vmid", &format!("`{vmid}` is no VMID"))),
-                None => Wish::Any(settings.vmids),
-            },
-            pool,
-        })
-    }
-}
-
-fn annotation<'a>(input: &Input<'a>, name: &str) -> Option<&'a str> {
-    let annotations = input.spec.annotations().as_ref()?;
-    annotations
-        .get(&format!("{ANNOTATION}{name}"))
-        .map(String::as_str)
-}
-
-fn number(input: &Input<'_>, name: &str) -> Result<Option<u32>, TranslateError> {
-    let Some(text) = annotation(input, name) else {
-        return Ok(None);
-    };
-    let plain = text.bytes().all(|b| b.is_ascii_digit());
-    match text.parse() {
-        Ok(number) if plain => Ok(Some(number)),
-        _ => Err(wrong(name, &format!("`{text}` is no number"))),
-    }
-}
-
-fn wrong(name: &str, why: &str) -> TranslateError {
-    TranslateError::Annotation {
-        key: format!("{ANNOTATION}{name}"),
-        why: why.to_owned(),
-    }
-}
-
-fn is_name(text: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
-    text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.bytes().all(allowed)
-}
-
 /// What pxrun decides itself.
 fn fixed(input: &Input<'_>) -> BTreeMap<String, String> {
     let spec = input.spec;
@@ -322,50 +315,6 @@ fn has_new(spec: &Spec, kind: LinuxNamespaceType) -> bool {
     list.into_iter()
         .flatten()
         .any(|n| n.typ() == kind && n.path().is_none())
-}
-
-/// Options from the settings, and from annotations, which go before them.
-fn asked(input: &Input<'_>) -> Result<BTreeMap<String, String>, TranslateError> {
-    let own_net = has_new(input.spec, LinuxNamespaceType::Network);
-    let mut options = input.settings.options.clone();
-    // A default for all guests is no wish of a container that has a network already.
-    options.retain(|name, _| own_net || !is_net(name));
-    let annotations = input.spec.annotations().iter().flatten();
-    for (key, value) in annotations {
-        let Some(name) = key.strip_prefix(ANNOTATION) else {
-            continue;
-        };
-        if Wishes::NAMES.contains(&name) {
-            continue;
-        }
-        options::check(name, value).map_err(|error| TranslateError::Annotation {
-            key: key.clone(),
-            why: match error {
-                OptionError::Wrong { wrong, .. } => wrong.to_string(),
-                other => other.to_string(),
-            },
-        })?;
-        if let Some(json) = limits::said_by(input, name) {
-            return Err(TranslateError::Twice {
-                key: key.clone(),
-                json,
-            });
-        }
-        if is_net(name) && !own_net {
-            let needs = "a network namespace of the container's own, without a path";
-            return Err(TranslateError::Needs {
-                key: key.clone(),
-                needs,
-            });
-        }
-        options.insert(name.to_owned(), value.clone());
-    }
-    Ok(options)
-}
-
-fn is_net(name: &str) -> bool {
-    name.strip_prefix("net")
-        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// A path as the value of `rootfs`: it stands before commas, on a line of its own.

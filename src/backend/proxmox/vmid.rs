@@ -11,7 +11,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::cluster::{Cluster, ClusterError};
+use super::pct::{PctError, Reason};
 use super::settings::Range;
+use crate::state::StateError;
 
 /// Which numbers may be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,11 +42,20 @@ pub enum VmidError {
     /// The cluster file system's answer.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// The answer of the tool that was to make the guest.
+    #[error(transparent)]
+    Pct(#[from] PctError),
+    /// The number couldn't be written down.
+    #[error(transparent)]
+    State(#[from] StateError),
 }
 
 impl VmidError {
     /// Whether another number may still do.
     fn is_this_number(&self) -> bool {
+        if let VmidError::Pct(error) = self {
+            return matches!(error.reason(), Some(Reason::Taken { .. }));
+        }
         matches!(
             self,
             VmidError::Contended(_)
@@ -63,16 +74,29 @@ pub fn allocate(
     recorded: &BTreeSet<u32>,
     text: impl Fn(u32) -> String,
 ) -> Result<u32, VmidError> {
+    allocate_with(cluster, wish, recorded, &mut |vmid| {
+        write(cluster, vmid, &text(vmid))
+    })
+}
+
+/// Takes a number for a guest that `make` makes, such as by `pct create`: when that says that the
+/// number is taken, the next one's turn has come.
+pub fn allocate_with(
+    cluster: &Cluster,
+    wish: Wish,
+    recorded: &BTreeSet<u32>,
+    make: &mut dyn FnMut(u32) -> Result<(), VmidError>,
+) -> Result<u32, VmidError> {
     let range = match wish {
         Wish::This(vmid) => {
-            return take(cluster, vmid, recorded, &text).map(|()| vmid);
+            return take(cluster, vmid, recorded, make).map(|()| vmid);
         }
         Wish::Any(range) => range,
     };
     let guests = cluster.guests()?;
     let free = |vmid: &u32| !guests.contains_key(vmid) && !recorded.contains(vmid);
     for vmid in (range.first..=range.last).filter(free) {
-        match take(cluster, vmid, recorded, &text) {
+        match take(cluster, vmid, recorded, make) {
             Ok(()) => return Ok(vmid),
             Err(error) if error.is_this_number() => tracing::debug!("{error}; next"),
             Err(error) => return Err(error),
@@ -85,7 +109,7 @@ fn take(
     cluster: &Cluster,
     vmid: u32,
     recorded: &BTreeSet<u32>,
-    text: impl Fn(u32) -> String,
+    make: &mut dyn FnMut(u32) -> Result<(), VmidError>,
 ) -> Result<(), VmidError> {
     if recorded.contains(&vmid) {
         return Err(VmidError::Recorded(vmid));
@@ -94,7 +118,7 @@ fn take(
     if !cluster.claim(&name)? {
         return Err(VmidError::Contended(vmid));
     }
-    let taken = write(cluster, vmid, &text(vmid));
+    let taken = make(vmid);
     cluster.release(&name);
     taken
 }

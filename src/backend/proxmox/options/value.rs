@@ -29,6 +29,22 @@ pub enum Shape {
     Mac,
     /// `storage:name`.
     VolumeId,
+    /// A directory of the host, `storage:name`, or `storage:GIB` for a new one.
+    MountSource,
+    /// An absolute path in the container, but not its root.
+    MountPoint,
+    /// A device's node.
+    DeviceNode,
+    /// `0` and three octal digits.
+    Mode,
+    /// Bytes with a unit.
+    Size,
+    /// Which ids stand for which others, or `passthrough`.
+    IdMap,
+    /// Some of these words with `;` between.
+    Words(&'static [&'static str]),
+    /// Not to be set, for this reason.
+    Refused(&'static str),
     /// A time zone's name, or `host`.
     Zone,
     /// `value,key=value`: these keys, and the one that may be left out.
@@ -101,6 +117,9 @@ pub enum Wrong {
     /// A key that must be there.
     #[error("`{0}` is missing")]
     Missing(&'static str),
+    /// What pxrun doesn't carry out.
+    #[error("{0}")]
+    Refused(&'static str),
     /// A property's value.
     #[error("{0}: {1}")]
     Property(&'static str, Box<Wrong>),
@@ -117,6 +136,12 @@ impl Shape {
         }
         if let Shape::Fields(fields, default) = self {
             return properties(value, fields, default);
+        }
+        if let Shape::Refused(reason) = self {
+            return match value {
+                "0" => Ok(()),
+                _ => Err(Wrong::Refused(reason)),
+            };
         }
         match self.fits(value) {
             true => Ok(()),
@@ -156,8 +181,21 @@ impl Shape {
             Shape::Network(version, words) => words.contains(&value) || network(value, version),
             Shape::Mac => mac(value),
             Shape::VolumeId => volume_id(value),
+            Shape::MountSource => {
+                volume_id(value) || (value.starts_with('/') && plain_path(value) && value != "/")
+            }
+            Shape::MountPoint => value.starts_with('/') && plain_path(value) && value != "/",
+            Shape::DeviceNode => value.starts_with("/dev/") && plain_path(value),
+            Shape::Mode => {
+                value.len() == 4
+                    && value.starts_with('0')
+                    && value.bytes().all(|b| (b'0'..=b'7').contains(&b))
+            }
+            Shape::Size => digits(value.trim_end_matches(['K', 'M', 'G', 'T'])),
+            Shape::IdMap => value == "passthrough" || value.split(';').all(id_range),
+            Shape::Words(words) => value.split(';').all(|word| words.contains(&word)),
             Shape::Zone => value == "host" || zone(value),
-            Shape::Fields(..) => false,
+            Shape::Fields(..) | Shape::Refused(_) => false,
         }
     }
 
@@ -185,6 +223,17 @@ impl Shape {
             }
             Shape::Mac => "a MAC address".to_owned(),
             Shape::VolumeId => "a volume such as `local:snippets/hook.sh`".to_owned(),
+            Shape::MountSource => {
+                "a directory, or a volume such as `local:8` or `local:100/vm-100-disk-1.raw`"
+                    .to_owned()
+            }
+            Shape::MountPoint => "an absolute path below `/`".to_owned(),
+            Shape::DeviceNode => "a path below `/dev`".to_owned(),
+            Shape::Mode => "a mode such as `0660`".to_owned(),
+            Shape::Size => "a size such as `8G`".to_owned(),
+            Shape::IdMap => "`passthrough`, or ranges such as `u:0:100000:65536`".to_owned(),
+            Shape::Words(words) => format!("some of {} with `;` between", words.join(", ")),
+            Shape::Refused(reason) => reason.to_owned(),
             Shape::Zone => "the name of a time zone, or `host`".to_owned(),
             Shape::Fields(..) => "a list of properties".to_owned(),
         }
@@ -291,6 +340,11 @@ fn plain_path(value: &str) -> bool {
             || parts
                 .into_iter()
                 .all(|part| !matches!(part, "" | "." | "..")))
+}
+
+fn id_range(value: &str) -> bool {
+    let parts: Vec<&str> = value.split(':').collect();
+    parts.len() == 4 && matches!(parts[0], "u" | "g") && parts[1..].iter().all(|part| digits(part))
 }
 
 fn zone(value: &str) -> bool {

@@ -136,6 +136,15 @@ pub enum Reason {
     /// A volume can't be made.
     #[error("the storage could not make the volume")]
     VolumeFailed,
+    /// The guest's own script can't be run, or ended with an error.
+    #[error("the guest's hook script cannot be run, or it failed")]
+    HookScript,
+    /// A base of clones.
+    #[error("a linked clone still needs the volume")]
+    InUse,
+    /// No pool of that name.
+    #[error("pool `{0}` is unknown to this cluster")]
+    NoPool(String),
     /// The archive can't be unpacked.
     #[error("the root file system could not be unpacked into the volume")]
     UnpackFailed,
@@ -182,6 +191,9 @@ impl Reason {
             Reason::NoSystemd => "no-systemd",
             Reason::NoAccess => "no-access",
             Reason::VolumeFailed => "volume-failed",
+            Reason::HookScript => "hook-script",
+            Reason::InUse => "in-use",
+            Reason::NoPool(_) => "no-pool",
             Reason::UnpackFailed => "unpack-failed",
             Reason::File(_) => "file",
             Reason::Command(_) => "command",

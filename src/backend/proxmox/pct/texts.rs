@@ -66,6 +66,18 @@ const ROWS: &[(&str, Make)] = &[
     ("…directory '…' does not exist", |v| {
         Reason::NoDirectory(v[1].to_owned())
     }),
+    ("pool '…' does not exist", |v| {
+        Reason::NoPool(v[0].to_owned())
+    }),
+    ("script '…' does not exist", |_| Reason::HookScript),
+    ("script '…' is not executable", |_| Reason::HookScript),
+    ("'…' is not in the snippets directory", |_| {
+        Reason::HookScript
+    }),
+    ("hookscript error for …", |_| Reason::HookScript),
+    ("base volume '…' is still in use by linked clones", |_| {
+        Reason::InUse
+    }),
     ("no such cluster node '…'", |v| {
         Reason::NoNode(v[0].to_owned())
     }),

@@ -64,11 +64,13 @@ fn limit(resources: &LinuxResources) -> Option<i64> {
     memory.limit().filter(|limit| *limit > 0)
 }
 
-fn memory<'a>(input: &Input<'a>) -> Option<&'a LinuxMemory> {
+/// The bundle's limits of memory.
+pub fn memory<'a>(input: &Input<'a>) -> Option<&'a LinuxMemory> {
     resources(input)?.memory().as_ref()
 }
 
-fn cpu<'a>(input: &Input<'a>) -> Option<&'a LinuxCpu> {
+/// The bundle's limits of processor time.
+pub fn cpu<'a>(input: &Input<'a>) -> Option<&'a LinuxCpu> {
     resources(input)?.cpu().as_ref()
 }
 
@@ -90,34 +92,8 @@ fn cpulimit(cpu: Option<&LinuxCpu>) -> Option<String> {
     Some(text.trim_end_matches('0').trim_end_matches('.').to_owned())
 }
 
-/// The field of config.json that says what an annotation wants to say.
-pub fn said_by(input: &Input<'_>, option: &str) -> Option<&'static str> {
-    let memory = memory(input);
-    let cpu = cpu(input);
-    let (there, json) = match option {
-        "memory" => (
-            memory.is_some_and(|m| m.limit().is_some_and(|l| l > 0)),
-            "linux.resources.memory.limit",
-        ),
-        "swap" => (
-            memory.is_some_and(|m| m.swap().is_some_and(|s| s > 0)),
-            "linux.resources.memory.swap",
-        ),
-        "cpulimit" => (
-            cpu.is_some_and(|c| c.quota().is_some_and(|q| q > 0)),
-            "linux.resources.cpu.quota",
-        ),
-        "cpuunits" => (
-            cpu.is_some_and(|c| c.shares().is_some_and(|s| s > 0)),
-            "linux.resources.cpu.shares",
-        ),
-        "cores" => (cpuset(input).is_some(), "linux.resources.cpu.cpus"),
-        _ => return None,
-    };
-    there.then_some(json)
-}
-
-fn cpuset<'a>(input: &Input<'a>) -> Option<&'a str> {
+/// The processors that the bundle names.
+pub fn cpuset<'a>(input: &Input<'a>) -> Option<&'a str> {
     cpu(input)?
         .cpus()
         .as_deref()

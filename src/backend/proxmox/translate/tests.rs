@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::backend::proxmox::options::{self, ANNOTATION};
 use crate::backend::proxmox::settings::Range;
 use crate::spec::{HostFacts, Validated};
 
@@ -47,7 +48,8 @@ fn plan_with(spec: &Spec, settings: &Settings, host: Host) -> Result<Plan, Trans
     })
 }
 
-fn plan(change: Value) -> Plan {
+/// The plan of a plain container with a change.
+pub fn plan(change: Value) -> Plan {
     plan_with(&spec(change), &Settings::default(), HOST).unwrap()
 }
 
@@ -231,6 +233,45 @@ fn annotations_reach_every_option_that_is_free() {
 }
 
 #[test]
+fn volumes_as_sources_become_mount_points() {
+    let plan = plan(json!({
+        "annotations": {"dev.pxrun.proxmox.mp1": "/srv,mp=/a"},
+        "mounts": [
+            {"destination": "/proc", "type": "proc", "source": "proc"},
+            {"destination": "/b", "source": "tank:subvol-1-disk-0", "options": ["rbind", "ro", "nodev"]},
+            {"destination": "/c", "type": "bind", "source": "thin:vm-2-disk-0"},
+            {"destination": "/d", "type": "tmpfs", "source": "odd:name"},
+        ],
+    }));
+    assert_eq!(plan.lifted_mounts, [1, 2]);
+    assert_eq!(
+        plan.options["mp0"],
+        "tank:subvol-1-disk-0,mp=/b,mountoptions=nodev,ro=1"
+    );
+    assert_eq!(plan.options["mp2"], "thin:vm-2-disk-0,mp=/c");
+    assert_eq!(
+        plan.mount_points(),
+        ["/b", "/a", "/c"].map(PathBuf::from).to_vec()
+    );
+    assert_eq!(plan.lent(), ["tank:subvol-1-disk-0", "thin:vm-2-disk-0"]);
+}
+
+#[test]
+fn an_address_is_set_by_the_host() {
+    let net = |value: &str| {
+        plan(json!({"annotations": {"dev.pxrun.proxmox.net0": value}})).options["net0"].clone()
+    };
+    assert_eq!(net("name=eth0,ip=dhcp"), "name=eth0,ip=dhcp,host-managed=1");
+    for kept in [
+        "name=eth0,ip=manual",
+        "name=eth0",
+        "name=eth0,ip=dhcp,host-managed=1",
+    ] {
+        assert_eq!(net(kept), kept);
+    }
+}
+
+#[test]
 fn annotations_that_do_not_fit_are_refused_by_name() {
     let path = json!({"linux": {"namespaces": [{"type": "network", "path": "/n"}]}});
     let limited = json!({"linux": {"resources": {"memory": {"limit": 1_000_000}}}});
@@ -244,7 +285,31 @@ fn annotations_that_do_not_fit_are_refused_by_name() {
         ("vmid", "+100", json!({}), "no number"),
         ("mode", "copy", json!({}), "none of"),
         ("storage", "../x", json!({}), "no name of a storage"),
-        ("mp0", "tank:8,mp=/x", json!({}), "set by pxrun"),
+        ("mp0", "tank:8,mp=/x", json!({}), "mode `volume` only"),
+        (
+            "mp0",
+            "/srv,mp=/data/x",
+            json!({"mounts": [{"destination": "/data", "type": "tmpfs", "source": "x"}]}),
+            "the mount on `/data` would hide it",
+        ),
+        (
+            "nameserver",
+            "192.0.2.1",
+            json!({"mounts": [{"destination": "/etc/resolv.conf", "source": "/x"}]}),
+            "says it already",
+        ),
+        (
+            "net0",
+            "name=eth0,ip=dhcp,host-managed=0",
+            json!({}),
+            "nothing in the container sets the address",
+        ),
+        (
+            "dev0",
+            "/dev/null,mode=0666",
+            json!({"linux": {"namespaces": [{"type": "mount"}, {"type": "user"}]}}),
+            "no effect with a user namespace",
+        ),
     ] {
         let text = refused(name, value, change);
         assert!(

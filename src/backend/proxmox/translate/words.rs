@@ -170,7 +170,8 @@ pub struct Marker {
 }
 
 impl Marker {
-    fn line(&self) -> String {
+    /// The line of a description that names the record.
+    pub fn line(&self) -> String {
         format!("{MARKER}{} in {}", self.id, self.root.display())
     }
 
@@ -180,7 +181,11 @@ impl Marker {
         if !conf.tags().any(|tag| tag == TAG) {
             return None;
         }
-        let description = conf.description();
+        Self::described(&conf.description())
+    }
+
+    /// The marker in a description, of a guest whose tags are looked at elsewhere.
+    pub fn described(description: &str) -> Option<Marker> {
         let line = description
             .lines()
             .rev()
