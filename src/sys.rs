@@ -8,6 +8,8 @@ pub mod fd;
 pub mod files;
 #[cfg(test)]
 pub mod forked;
+#[cfg(target_os = "freebsd")]
+pub mod jail;
 pub mod kill;
 pub mod memory;
 pub mod mounts;

@@ -7,6 +7,8 @@
 pub mod devices;
 pub mod enter;
 pub mod hooks;
+#[cfg(target_os = "freebsd")]
+pub mod kernel;
 pub mod life;
 pub mod look;
 pub mod mounts;

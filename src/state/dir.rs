@@ -180,10 +180,13 @@ impl ContainerDir {
             path: path.clone(),
             source,
         })?;
+        self.replace("state.json", &bytes)?;
+        // After the record, which alone says what is to be forgotten: nothing is left of a command
+        // that is killed in between.
         if let (Some(init), Some(root)) = (record.init, self.path.parent()) {
             inits::add(root, init.pid, &self.id).map_err(io("note first process", root))?;
         }
-        self.replace("state.json", &bytes)
+        Ok(())
     }
 
     /// Keeps the bundle's config.json as `create` saw it: later edits of the bundle change nothing

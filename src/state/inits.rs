@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 /// The directory's name: one that no container can have.
 const NAME: &str = "@inits";
 
-/// The pids that are written down, each with its container's id; `None` where nobody ever wrote
-/// one.
+/// The pids that are written down, each with its container's id; `None` where there is none.
 pub fn all(root: &Path) -> Option<Vec<(i32, String)>> {
     let entries = std::fs::read_dir(root.join(NAME)).ok()?;
     let known = entries.filter_map(|entry| {
@@ -23,37 +22,52 @@ pub fn all(root: &Path) -> Option<Vec<(i32, String)>> {
 }
 
 /// Writes down that `pid` is the first process of `id`.
+///
+/// # Errors
+/// From the file system.
 pub fn add(root: &Path, pid: i32, id: &str) -> std::io::Result<()> {
     let link = place(root, pid);
-    let make = || std::os::unix::fs::symlink(id, &link);
-    match make() {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            std::fs::DirBuilder::new()
-                .mode(0o700)
-                .recursive(true)
-                .create(root.join(NAME))?;
-            make()
+    loop {
+        let error = match std::os::unix::fs::symlink(id, &link) {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        match error.kind() {
+            // There never was one, or somebody's `remove` took the last one's directory.
+            ErrorKind::NotFound => make_place(root)?,
+            ErrorKind::AlreadyExists if is_of(&link, id) => return Ok(()),
+            // Of a container that has gone without a word.
+            ErrorKind::AlreadyExists => match std::fs::remove_file(&link) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            },
+            _ => return Err(error),
         }
-        // Of a container that has gone without a word, or this one's own.
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            if std::fs::read_link(&link).is_ok_and(|text| text == Path::new(id)) {
-                return Ok(());
-            }
-            match std::fs::remove_file(&link) {
-                Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-                _ => make(),
-            }
-        }
-        made => made,
     }
 }
 
-/// Forgets `pid`, if it is still `id`'s. Where it can't be, somebody's `add` replaces it.
+fn make_place(root: &Path) -> std::io::Result<()> {
+    let made = std::fs::DirBuilder::new()
+        .mode(0o700)
+        .create(root.join(NAME));
+    match made {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Forgets `pid`, if it is still `id`'s. Where it can't be, somebody's `add` replaces it. The last
+/// one takes the directory with it.
 pub fn remove(root: &Path, pid: i32, id: &str) {
     let link = place(root, pid);
-    if std::fs::read_link(&link).is_ok_and(|text| text == Path::new(id)) {
+    if is_of(&link, id) {
         let _ = std::fs::remove_file(link);
+        let _ = std::fs::remove_dir(root.join(NAME));
     }
+}
+
+fn is_of(link: &Path, id: &str) -> bool {
+    std::fs::read_link(link).is_ok_and(|text| text == Path::new(id))
 }
 
 fn place(root: &Path, pid: i32) -> PathBuf {
@@ -74,6 +88,7 @@ mod tests {
         remove(root.path(), 7, "a");
         assert_eq!(all(root.path()), Some(vec![(7, "b".to_owned())]));
         remove(root.path(), 7, "b");
-        assert_eq!(all(root.path()), Some(vec![]));
+        assert_eq!(all(root.path()), None);
+        assert!(!root.path().join(NAME).exists());
     }
 }

@@ -53,6 +53,18 @@ pub fn steps(process: &Process, jid: i32) -> Vec<Step> {
     all
 }
 
+/// Where the program of `args` may be: by its path, or in the PATH of `env` (execvp(3)).
+pub fn programs(args: &[String], env: &[String]) -> Vec<String> {
+    let name = args.first().map_or("", String::as_str);
+    if name.contains('/') {
+        return vec![name.to_owned()];
+    }
+    let given = env.iter().rev().find_map(|text| text.strip_prefix("PATH="));
+    let dirs = given.unwrap_or("/usr/bin:/bin").split(':');
+    let dirs = dirs.map(|dir| if dir.is_empty() { "." } else { dir });
+    dirs.map(|dir| format!("{dir}/{name}")).collect()
+}
+
 /// What takes the steps, or writes them down.
 pub trait Kernel {
     /// Takes one. [`Step::Execute`] returns only when it failed.

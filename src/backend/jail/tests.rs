@@ -460,6 +460,19 @@ fn rights_are_given_up_after_what_needs_them() {
         },
     ];
     assert_eq!(kernel.0, want);
+    let words = |list: &[&str]| {
+        list.iter()
+            .map(ToString::to_string)
+            .collect::<Vec<String>>()
+    };
+    for (program, path, want) in [
+        ("sh", "PATH=/bin:/x", vec!["/bin/sh", "/x/sh"]),
+        ("sh", "PATH=", vec!["./sh"]),
+        ("sh", "HOME=/", vec!["/usr/bin/sh", "/bin/sh"]),
+        ("./sh", "PATH=/bin", vec!["./sh"]),
+    ] {
+        assert_eq!(enter::programs(&words(&[program]), &words(&[path])), want);
+    }
     // Nothing goes on in the host's root after a jail that can't be attached to.
     let mut fails = Steps(Vec::new(), Some(|step| matches!(step, Step::Attach(_))));
     let error = enter::enter(&process, 4, &mut fails).unwrap_err();
