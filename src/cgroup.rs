@@ -97,6 +97,18 @@ impl Cgroup {
         self.systemd.is_some()
     }
 
+    /// The same for a process whose working directory is the host's root, whatever its own is.
+    #[must_use]
+    pub fn below_root(&self) -> Cgroup {
+        let relative = |path: &Path| path.strip_prefix("/").unwrap_or(path).to_owned();
+        let mut cgroup = self.clone();
+        for hierarchy in &mut cgroup.hierarchies {
+            hierarchy.mount = relative(&hierarchy.mount);
+            hierarchy.dir = relative(&hierarchy.dir);
+        }
+        cgroup
+    }
+
     /// Whether the container's cgroup is there.
     pub fn exists(&self) -> bool {
         self.path().is_some_and(Path::exists)

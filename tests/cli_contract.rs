@@ -12,6 +12,7 @@ mod cli_contract {
     mod figures;
     mod foreground;
     mod hooks;
+    mod keeper;
     mod kill;
     mod kubelet;
     mod leaks;

@@ -84,8 +84,13 @@ pub fn exec(record: &Record, config: &Validated, job: ExecRequest) -> anyhow::Re
     exec::exec(record, init, config, job)
 }
 
-/// See [`Backend::kill`].
+/// See [`Backend::kill`]. The keeper would pass on to init what it is sent, and init would get it
+/// twice.
 pub fn kill(record: &Record, signal: i32, all: bool) -> anyhow::Result<()> {
+    if all {
+        let keeper = record.init.map(|keeper| keeper.pid);
+        return Ok(record.cgroup.kill_all_but(keeper, signal)?);
+    }
     linux::kill(record, Own::of(record).live_init(), signal, all)
 }
 

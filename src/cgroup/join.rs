@@ -91,20 +91,32 @@ fn below(path: &str) -> Option<PathBuf> {
 /// keep the rights of the one who opened them, so the process may be in a user namespace already.
 #[derive(Debug, Default)]
 pub struct Gate {
-    doors: Vec<(PathBuf, File)>,
+    doors: Vec<Door>,
+}
+
+#[derive(Debug)]
+struct Door {
+    path: PathBuf,
+    file: File,
+    unified: bool,
 }
 
 impl Gate {
     /// The doors themselves, to be handed to another process: see [`pass`].
     #[must_use]
     pub fn into_files(self) -> Vec<File> {
-        self.doors.into_iter().map(|(_, door)| door).collect()
+        self.doors.into_iter().map(|door| door.file).collect()
+    }
+
+    /// Closes the slow door of version 2: the clone itself has led through it.
+    pub fn was_cloned(&mut self) {
+        self.doors.retain(|door| !door.unified);
     }
 
     /// Moves the calling process, which must have one thread, through all doors.
     pub fn enter(self) -> Result<()> {
-        for (path, mut door) in self.doors {
-            door.write_all(b"0").map_err(|source| CgroupError::Write {
+        for Door { path, mut file, .. } in self.doors {
+            file.write_all(b"0").map_err(|source| CgroupError::Write {
                 path,
                 value: "0".to_owned(),
                 source,
@@ -165,18 +177,7 @@ impl Cgroup {
             if (hierarchy.unified && cloned) || self.may_lack_dir(&hierarchy.dir) {
                 continue;
             }
-            // Version 1 moves a single thread through `tasks` without the lock; version 2 only
-            // takes whole processes.
-            let name = if hierarchy.unified {
-                "cgroup.procs"
-            } else {
-                "tasks"
-            };
-            let path = sub.dir(hierarchy).join(name);
-            match file::open_for_write(&path) {
-                Ok(door) => doors.push((path, door)),
-                Err(source) => return Err(CgroupError::Open { path, source }),
-            }
+            doors.push(door(&sub.dir(hierarchy), hierarchy.unified)?);
         }
         Ok(Gate { doors })
     }
@@ -191,21 +192,22 @@ impl Cgroup {
         }
     }
 
-    /// Doors back to where this process is now, in the container's hierarchies.
-    pub fn gate_back(&self) -> Result<Gate> {
+    /// Doors back to where this process is now, in the container's hierarchies, and the directory
+    /// to clone into for the way back on version 2.
+    pub fn gate_back(&self) -> Result<(Option<OwnedFd>, Gate)> {
         let host = super::Host::read()?;
-        let mut doors = Vec::new();
+        let (mut into, mut doors) = (None, Vec::new());
         for hierarchy in &self.hierarchies {
             let Some(mount) = host.mounts.iter().find(|m| m.point == hierarchy.mount) else {
                 continue;
             };
-            let path = mount.point.join(host.own_path(mount)?).join("cgroup.procs");
-            match file::open_for_write(&path) {
-                Ok(door) => doors.push((path, door)),
-                Err(source) => return Err(CgroupError::Open { path, source }),
+            let dir = mount.point.join(host.own_path(mount)?);
+            doors.push(door(&dir, hierarchy.unified)?);
+            if hierarchy.unified {
+                into = Some(open_dir(dir)?);
             }
         }
-        Ok(Gate { doors })
+        Ok((into, Gate { doors }))
     }
 
     /// Whether process `pid` is in the container's directory of every hierarchy.
@@ -295,6 +297,20 @@ impl Cgroup {
         let own = text.lines().find_map(|line| line.strip_prefix("0::/"));
         let dir = own.map(|path| hierarchy.mount.join(path));
         Ok(dir.filter(|dir| dir.starts_with(&hierarchy.dir)))
+    }
+}
+
+/// Version 1 moves a single thread through `tasks` without the lock; version 2 only takes whole
+/// processes.
+fn door(dir: &Path, unified: bool) -> Result<Door> {
+    let path = dir.join(if unified { "cgroup.procs" } else { "tasks" });
+    match file::open_for_write(&path) {
+        Ok(file) => Ok(Door {
+            path,
+            file,
+            unified,
+        }),
+        Err(source) => Err(CgroupError::Open { path, source }),
     }
 }
 
@@ -416,7 +432,7 @@ mod tests {
         let script: Vec<_> = doors
             .doors
             .iter()
-            .map(|(path, _)| format!("echo 0 >'{}'", path.display()))
+            .map(|door| format!("echo 0 >'{}'", door.path.display()))
             .collect();
         let script = format!("{} && cat /proc/self/cgroup", script.join(" && "));
         let output = std::process::Command::new("sh")

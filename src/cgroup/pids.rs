@@ -2,13 +2,17 @@
 //! It must not wait for them to end: `wait_empty` in `remove` does.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
 use nix::dir::Dir;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
 
 use super::{Cgroup, CgroupError, Result, Setup, file, tree};
+use crate::sys::fd::adopt;
 use crate::sys::kill::kill;
 
 /// How often processes that appear while others are signalled are gone after.
@@ -30,6 +34,11 @@ impl Cgroup {
     /// signals, the cgroup is frozen meanwhile, so that no fork slips through. SIGKILL leaves the
     /// cgroup thawed: frozen processes of version 1 wouldn't die.
     pub fn kill_all(&self, signal: i32) -> Result<()> {
+        self.kill_all_but(None, signal)
+    }
+
+    /// As [`Cgroup::kill_all`], but with signals other than SIGKILL spares one process.
+    pub fn kill_all_but(&self, spared: Option<i32>, signal: i32) -> Result<()> {
         if signal == libc::SIGKILL {
             let killed = self.kill_unified()?;
             if killed && self.setup == Setup::Unified {
@@ -44,7 +53,7 @@ impl Cgroup {
                 };
             }
         }
-        self.signal_frozen(signal)
+        self.signal_frozen(spared, signal)
     }
 
     /// True if the kernel killed everything in the version 2 directory.
@@ -72,23 +81,24 @@ impl Cgroup {
         Ok(pids)
     }
 
-    fn signal_frozen(&self, signal: i32) -> Result<()> {
+    fn signal_frozen(&self, spared: Option<i32>, signal: i32) -> Result<()> {
         if self.pids(true)?.is_empty() {
             return Ok(());
         }
         let was_frozen = self.is_frozen().unwrap_or(false);
         // A user without a freezer still gets his signal, with the passes as the only guard.
         let froze = !was_frozen && self.freeze().is_ok();
-        let result = self.signal_until_none_is_new(signal);
+        let result = self.signal_until_none_is_new(spared, signal);
         if froze || (was_frozen && signal == libc::SIGKILL) {
             self.thaw()?;
         }
         result
     }
 
-    fn signal_until_none_is_new(&self, signal: i32) -> Result<()> {
+    fn signal_until_none_is_new(&self, spared: Option<i32>, signal: i32) -> Result<()> {
         let own = i32::try_from(std::process::id()).unwrap_or(0);
         let mut done = BTreeSet::from([own, 0]);
+        done.extend(spared);
         let mut failure = Ok(());
         for _ in 0..PASSES {
             let pids = self.pids(true)?;
@@ -117,9 +127,9 @@ impl Cgroup {
 pub(super) fn pids_in(dir: &Path, recursive: bool) -> Result<Vec<i32>> {
     let mut pids = Vec::new();
     let result = if recursive {
-        tree::walk(dir, |dir| read_pids(&opened(dir), &mut pids), |_, _| Ok(()))
+        tree::walk(dir, |dir| read_pids(dir, &mut pids), |_, _| Ok(()))
     } else {
-        read_pids(&dir.display().to_string(), &mut pids)
+        tree::open(dir).and_then(|dir| read_pids(&dir, &mut pids))
     };
     match result {
         Err(source) if source.raw_os_error() != Some(libc::ENOENT) => {
@@ -133,17 +143,16 @@ pub(super) fn pids_in(dir: &Path, recursive: bool) -> Result<Vec<i32>> {
     Ok(pids)
 }
 
-/// A name for an open directory, whatever its depth.
-fn opened(dir: &Dir) -> String {
-    format!("/proc/self/fd/{}", dir.as_raw_fd())
-}
-
-fn read_pids(dir: &str, pids: &mut Vec<i32>) -> io::Result<()> {
-    let text = match std::fs::read_to_string(format!("{dir}/cgroup.procs")) {
+/// Relative to the open directory: whatever its depth, and without a `/proc`.
+fn read_pids(dir: &Dir, pids: &mut Vec<i32>) -> io::Result<()> {
+    let read = |name: &str| {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let fd = openat(Some(dir.as_raw_fd()), name, flags, Mode::empty())?;
+        io::read_to_string(File::from(adopt(fd)))
+    };
+    let text = match read("cgroup.procs") {
         // Threaded cgroups only list threads (cgroup-v2.rst, "cgroup.procs").
-        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
-            std::fs::read_to_string(format!("{dir}/cgroup.threads"))
-        }
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => read("cgroup.threads"),
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => {
             return Ok(());
         }

@@ -11,6 +11,11 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
+const FLAGS: OFlag = OFlag::O_RDONLY
+    .union(OFlag::O_DIRECTORY)
+    .union(OFlag::O_NOFOLLOW)
+    .union(OFlag::O_CLOEXEC);
+
 /// A directory on the way down, with its children not yet visited.
 struct Frame {
     name: CString,
@@ -27,14 +32,13 @@ pub(super) fn walk(
     mut enter: impl FnMut(&Dir) -> io::Result<()>,
     mut leave: impl FnMut(&Dir, &CStr) -> io::Result<()>,
 ) -> io::Result<()> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let mut current = Dir::open(top, flags, Mode::empty())?;
+    let mut current = open(top)?;
     enter(&current)?;
     let mut stack = vec![frame(c"".to_owned(), &mut current)?];
     while let Some(last) = stack.last_mut() {
         if let Some(child) = last.children.pop() {
             let fd = Some(current.as_raw_fd());
-            current = match Dir::openat(fd, child.as_c_str(), flags, Mode::empty()) {
+            current = match Dir::openat(fd, child.as_c_str(), FLAGS, Mode::empty()) {
                 Ok(dir) => dir,
                 Err(Errno::ENOENT) => continue,
                 Err(error) => return Err(error.into()),
@@ -44,12 +48,17 @@ pub(super) fn walk(
         } else {
             let done = stack.pop().map(|frame| frame.name);
             if let (Some(name), false) = (done, stack.is_empty()) {
-                current = Dir::openat(Some(current.as_raw_fd()), c"..", flags, Mode::empty())?;
+                current = Dir::openat(Some(current.as_raw_fd()), c"..", FLAGS, Mode::empty())?;
                 leave(&current, &name)?;
             }
         }
     }
     Ok(())
+}
+
+/// Opens the topmost directory.
+pub(super) fn open(top: &Path) -> io::Result<Dir> {
+    Ok(Dir::open(top, FLAGS, Mode::empty())?)
 }
 
 fn frame(name: CString, dir: &mut Dir) -> io::Result<Frame> {

@@ -19,14 +19,23 @@ impl Clean {
     }
 
     /// Lets the kernel take the pages; whoever touches one gets it again from the file.
-    pub fn give_back(self) {
-        for (start, length) in self.0 {
+    pub fn give_back(&self) {
+        for &(start, length) in &self.0 {
             // SAFETY: the range is a whole mapping of a file, not writable and without a changed
             // page when it was looked at, and nobody changes the protection of mappings since: what
             // is dropped is read again with the same content.
             unsafe { libc::madvise(start as *mut libc::c_void, length, libc::MADV_DONTNEED) };
         }
     }
+}
+
+/// Gives the allocator's free pages back.
+pub fn trim_heap() {
+    // SAFETY: plain integer.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0)
+    };
 }
 
 /// Start and length of each mapping that has an inode, can't be written, and has no page of its own

@@ -254,6 +254,28 @@ pub fn ambient_raise(cap: u32) -> Result<()> {
     Errno::result(rc).map(drop)
 }
 
+/// Gives up every capability but those of `kept` (one bit a capability), for this process and
+/// whatever it executes.
+///
+/// # Errors
+/// EPERM without CAP_SETPCAP.
+pub fn keep_capabilities(kept: u64) -> Result<()> {
+    let unwanted = |cap: &u32| kept & (1 << cap) == 0;
+    for cap in (0..64).filter(unwanted) {
+        match bounding_drop(cap) {
+            // The kernel knows no more.
+            Err(Errno::EINVAL) => break,
+            result => result?,
+        }
+    }
+    ambient_clear()?;
+    capset(&CapSets {
+        effective: kept,
+        permitted: kept,
+        inheritable: 0,
+    })
+}
+
 /// Joins the session keyring `name`, creating it if need be, and returns its serial number.
 ///
 /// # Errors

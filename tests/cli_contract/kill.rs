@@ -58,3 +58,21 @@ fn kill_all_without_a_pid_namespace() {
     wait_until("all are gone", || !cgroup::populated(&group));
     place.run(&["delete", "c"]).ok();
 }
+
+/// Each process gets a signal to all once, init too.
+#[test]
+fn kill_all_reaches_each_process_once() {
+    let place = Place::new("once");
+    let script =
+        "trap 'echo usr1' USR1; trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done";
+    let c = place.started_sh("c", script);
+    std::thread::sleep(Duration::from_millis(400));
+    for _ in 0..3 {
+        place.run(&["kill", "--all", "c", "USR1"]).ok();
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    c.kill("TERM").ok();
+    c.reap();
+    assert_eq!(c.streams.stdout.text(), "ready\nusr1\nusr1\nusr1\n");
+    place.run(&["delete", "c"]).ok();
+}

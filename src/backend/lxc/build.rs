@@ -10,7 +10,7 @@ use nix::libc;
 use crate::backend::linux::channel::{End, Report};
 use crate::backend::linux::exec::different_namespaces;
 use crate::backend::linux::inside::{Inside, become_mapped_root};
-use crate::backend::linux::spawn::{Spawned, reap};
+use crate::backend::linux::spawn::{Spawned, clone_through, reap};
 use crate::cgroup::Gate;
 use crate::rootfs::{Given, Hatch};
 use crate::sys::clone::{CloneArgs, Cloned, clone3, exit_now, setns};
@@ -32,6 +32,8 @@ pub struct Builder<'a> {
     pub given: Given,
     /// Doors into the container's cgroups.
     pub gate: Gate,
+    /// The version 2 one, to be cloned into.
+    pub into: Option<OwnedFd>,
 }
 
 impl Builder<'_> {
@@ -47,12 +49,14 @@ impl Builder<'_> {
     }
 
     /// Only children enter a pid namespace.
-    fn run_below(self, namespaces: i32) -> i32 {
+    fn run_below(mut self, namespaces: i32) -> i32 {
         let enter = namespaces & libc::CLONE_NEWPID;
-        let cloned = match enter {
-            0 => clone3(CloneArgs::default()),
-            _ => setns(self.pidfd, enter).and_then(|()| clone3(CloneArgs::default())),
+        let entered = match enter {
+            0 => Ok(()),
+            _ => setns(self.pidfd, enter),
         };
+        let into = self.into.take();
+        let cloned = entered.and_then(|()| clone_through(into, &mut self.gate));
         match cloned {
             Ok(Cloned::Child) => self.run(namespaces & !libc::CLONE_NEWPID),
             Ok(Cloned::Parent { pid, .. }) => {

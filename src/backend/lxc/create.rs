@@ -22,7 +22,7 @@ use super::wire::{Door, Hello, Visitor};
 use super::{init, keeper};
 use crate::backend::linux::channel::{self, End, Go, Report};
 use crate::backend::linux::host;
-use crate::backend::linux::inside::Inside;
+use crate::backend::linux::inside::{Inside, has_host_hooks};
 use crate::backend::linux::namespaces::Namespaces;
 use crate::backend::linux::spawn::{Spawned, kill_and_reap, reap};
 use crate::backend::{CreateOptions, Creation};
@@ -95,6 +95,7 @@ pub fn create(
     spec: &Validated,
     options: CreateOptions,
 ) -> anyhow::Result<Built> {
+    check_rights(record)?;
     record.cgroup.without_systemd();
     host::plan_intel_rdt(record, spec.spec())?;
     let ready = prepare(record, spec, &options)?;
@@ -121,10 +122,13 @@ pub fn create(
     dir.save(record)?;
     let hook = await_hook(&hook_door, launched.as_mut(), record)?;
     let found = hook.found;
+    let recorded = own.monitor.is_some();
     own.monitor = Some(found.monitor);
     own.init = Some(found.init);
     own.keep_in(record);
-    dir.save(record)?;
+    if !recorded {
+        dir.save(record)?;
+    }
     let pidfd = pidfd_open(found.init.pid).context("open container's init")?;
     if !found.init.is_alive() {
         anyhow::bail!("container process ended unexpectedly");
@@ -140,6 +144,21 @@ pub fn create(
         pidfd,
     };
     parts.finish(ready, hook, &stub_door, launched.as_mut(), launcher.given())
+}
+
+/// LXC started by a user, or by a root without the right to mount, fails late and in its own words.
+fn check_rights(record: &Record) -> anyhow::Result<()> {
+    /// linux/capability.h
+    const CAP_SYS_ADMIN: u64 = 1 << 21;
+    let root = nix::unistd::geteuid().is_root();
+    let rights = crate::sys::process::capget().context("read own capabilities")?;
+    if !root || rights.effective & CAP_SYS_ADMIN == 0 {
+        anyhow::bail!(
+            "backend `{}` needs root with CAP_SYS_ADMIN to have LXC make namespaces, mounts and cgroups",
+            record.backend
+        );
+    }
+    Ok(())
 }
 
 fn prepare(record: &Record, spec: &Validated, options: &CreateOptions) -> anyhow::Result<Ready> {
@@ -366,8 +385,19 @@ impl Parts<'_> {
             left: Path::new(&hook.root),
             given,
             gate: self.record.cgroup.gate(false)?,
+            into: self.record.cgroup.into_fd()?,
         };
-        let made = self.build(builder.spawn()?, &ours)?;
+        let builder = builder.spawn()?;
+        // Hooks look at the pid that they are told; else the keeper has time until the root stands.
+        let hooks = self.spec.spec().hooks().as_ref();
+        let watched = hooks.is_some_and(has_host_hooks);
+        if watched {
+            keeper.settled()?;
+        }
+        let made = self.build(builder, &ours)?;
+        if !watched {
+            keeper.settled()?;
+        }
         hook.visitor.channel.send(&Go::default())?;
         let stub = self.await_stub(stub_door, launched)?;
         let fixed = [self.listener.as_fd(), self.waiting.as_fd()];
@@ -387,10 +417,9 @@ impl Parts<'_> {
 
     /// Makes the keeper before hooks are told a pid: theirs is everybody's.
     fn keep(&mut self) -> anyhow::Result<(keeper::Made, ProcessId)> {
-        let cgroup = &self.record.cgroup;
-        let gates = (cgroup.gate(false)?, cgroup.gate_back()?);
         let waiting = self.dir.waiting_file()?;
-        let keeper = keeper::make(self.init, self.pidfd.as_fd(), cgroup, gates, &waiting)?;
+        let cgroup = &self.record.cgroup;
+        let keeper = keeper::make(self.init, self.pidfd.as_fd(), cgroup, &waiting)?;
         let id = ProcessId::of(keeper.spawned.pid.as_raw()).context("keeper ended unexpectedly")?;
         self.record.init = Some(id);
         self.dir.save(self.record)?;

@@ -1,13 +1,15 @@
 //! Takes a container down, made or half-made: ends what runs, lets LXC tidy up after itself, then
 //! removes what is left. Must not know how LXC was started.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::Path;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::libc::SIGKILL;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use super::create::monitor_cgroup;
@@ -31,9 +33,16 @@ pub fn destroy(launcher: &dyn Launcher, record: &Record) -> anyhow::Result<()> {
     }
     // The cgroup first: in a frozen one, or in a shared pid namespace, init alone won't do.
     record.cgroup.kill_all(SIGKILL)?;
+    let held = own.init.and_then(|init| held(&init));
     if let Some(init) = own.live_init() {
         linux::end(init)?;
     }
+    // With a first process that nobody knows of, only LXC can end it.
+    let left_to_lxc = launcher.tidies_up() || own.init.is_none();
+    let end_monitor = |monitor: &ProcessId| match left_to_lxc {
+        true => let_end(monitor),
+        false => end_once_reaped(monitor, held.as_ref()),
+    };
     if let Some(monitor) = monitor(&own) {
         end_monitor(&monitor)?;
     }
@@ -91,16 +100,50 @@ fn unrecorded(name: &str) -> Vec<ProcessId> {
         .collect()
 }
 
-/// It ends by itself when the container has; one that doesn't is killed.
-fn end_monitor(monitor: &ProcessId) -> anyhow::Result<()> {
+/// A process, dead or alive, as long as nobody has reaped it.
+fn held(process: &ProcessId) -> Option<OwnedFd> {
+    let pidfd = pidfd_open(process.pid).ok()?;
+    ProcessId::of(process.pid)
+        .filter(|found| found == process)
+        .map(|_| pidfd)
+}
+
+/// It ends by itself when the container has, and tidies up; one that doesn't is killed.
+fn let_end(monitor: &ProcessId) -> anyhow::Result<()> {
     let Ok(pidfd) = pidfd_open(monitor.pid) else {
         return Ok(());
     };
     if !monitor.is_alive() || linux::has_ended(pidfd.as_fd(), LXC_WAIT) {
         return Ok(());
     }
-    let _ = pidfd_send_signal(pidfd.as_fd(), SIGKILL);
-    match linux::has_ended(pidfd.as_fd(), LXC_WAIT) {
+    kill(pidfd.as_fd())
+}
+
+/// Once it has reaped the first process, so that the keeper can learn how that ended, all that is
+/// left to it are cgroups that are removed here as well; waiting for it to leave its own takes
+/// longer than the rest of a delete.
+fn end_once_reaped(monitor: &ProcessId, init: Option<&OwnedFd>) -> anyhow::Result<()> {
+    let Ok(pidfd) = pidfd_open(monitor.pid) else {
+        return Ok(());
+    };
+    if !monitor.is_alive() {
+        return Ok(());
+    }
+    if let Some(init) = init {
+        // POLLHUP of a pidfd: reaped; older kernels don't tell it, but then the monitor ends.
+        let mut fds = [
+            PollFd::new(pidfd.as_fd(), PollFlags::POLLIN),
+            PollFd::new(init.as_fd(), PollFlags::empty()),
+        ];
+        let limit = PollTimeout::try_from(LXC_WAIT).unwrap_or(PollTimeout::MAX);
+        while poll(&mut fds, limit) == Err(Errno::EINTR) {}
+    }
+    kill(pidfd.as_fd())
+}
+
+fn kill(monitor: BorrowedFd<'_>) -> anyhow::Result<()> {
+    let _ = pidfd_send_signal(monitor, SIGKILL);
+    match linux::has_ended(monitor, LXC_WAIT) {
         true => Ok(()),
         false => anyhow::bail!("LXC's monitor does not end after SIGKILL"),
     }

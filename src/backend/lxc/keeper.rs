@@ -19,14 +19,14 @@ use nix::unistd::Pid;
 use super::wire::Watch;
 use crate::backend::linux::channel::{End, Go, Report};
 use crate::backend::linux::exec::different_namespaces;
-use crate::backend::linux::spawn::Spawned;
+use crate::backend::linux::spawn::{Spawned, clone_through};
 use crate::backend::linux::stand_in;
-use crate::cgroup::{Cgroup, Gate, pass};
+use crate::cgroup::{Cgroup, pass};
 use crate::state::{ProcessId, may_go_on};
-use crate::sys::clone::{CloneArgs, Cloned, clone3, exit_now, pidfd_send_signal, setns};
-use crate::sys::memory::Clean;
+use crate::sys::clone::{Cloned, exit_now, pidfd_send_signal, setns};
+use crate::sys::memory::{Clean, trim_heap};
 use crate::sys::pidfd::end_like;
-use crate::sys::process::Image;
+use crate::sys::process::{Image, keep_capabilities};
 use exit::Exit;
 use watcher::Watcher;
 
@@ -57,17 +57,28 @@ pub struct Made {
     pub channel: End,
 }
 
-/// Makes a keeper of `init`, and waits until it is in its place.
+impl Made {
+    /// Waits until it is in its place.
+    pub fn settled(&self) -> anyhow::Result<()> {
+        match self.channel.await_report().context("keeper")? {
+            Report::Ready => Ok(()),
+            other => anyhow::bail!("keeper sent an unexpected message: {other:?}"),
+        }
+    }
+}
+
+/// Makes a keeper of `init`, which goes to its place by itself meanwhile.
 pub fn make(
     init: ProcessId,
     pidfd: BorrowedFd<'_>,
     cgroup: &Cgroup,
-    (gate, back): (Gate, Gate),
     waiting: &File,
 ) -> anyhow::Result<Made> {
     let (ours, theirs) = crate::backend::linux::channel::pair()?;
     let image = image(init)?;
-    let spawned = match clone3(CloneArgs::default()).context("make keeper")? {
+    let mut gate = cgroup.gate(false)?;
+    let (back_into, back) = cgroup.gate_back()?;
+    let spawned = match clone_through(cgroup.into_fd()?, &mut gate).context("make keeper")? {
         Cloned::Parent { pid, pidfd } => Spawned { pid, pidfd },
         Cloned::Child => {
             let moved = nix::unistd::dup2(theirs.as_fd().as_raw_fd(), CHANNEL)
@@ -89,15 +100,14 @@ pub fn make(
         init,
         cgroup: cgroup.clone(),
         doors: gate.len(),
+        back_into: back_into.is_some(),
         events: std::env::var_os("PXRUN_EXIT_EVENTS").is_some(),
     };
     let mut descriptors = vec![pidfd, waiting.as_fd()];
     descriptors.extend(gate.iter().chain(&back).map(AsFd::as_fd));
+    descriptors.extend(back_into.as_ref().map(AsFd::as_fd));
     made.channel.send_with(&watch, &descriptors)?;
-    match made.channel.await_report().context("keeper")? {
-        Report::Ready => Ok(made),
-        other => anyhow::bail!("keeper sent an unexpected message: {other:?}"),
-    }
+    Ok(made)
 }
 
 /// The same program, small again: what `create` had in memory is gone. The arguments say whom it
@@ -130,8 +140,8 @@ struct Keeper {
     signals: SignalFd,
     exit: Exit,
     watcher: Watcher,
-    cgroup: Cgroup,
     back: Vec<File>,
+    unneeded: Clean,
 }
 
 impl Keeper {
@@ -144,6 +154,10 @@ impl Keeper {
         let (Some(pidfd), Some(waiting)) = (descriptors.next(), descriptors.next()) else {
             anyhow::bail!("a descriptor is missing");
         };
+        let back_into = match watch.back_into {
+            true => descriptors.next_back(),
+            false => None,
+        };
         let mut gate: Vec<File> = descriptors.map(File::from).collect();
         let back = gate.split_off(watch.doors.min(gate.len()));
         stand_alone()?;
@@ -155,11 +169,12 @@ impl Keeper {
             signals,
             exit,
             watcher,
-            cgroup: watch.cgroup,
             back,
+            unneeded: Clean::default(),
         };
-        keeper.watcher.start(keeper.pidfd.as_fd(), &[])?;
-        let unneeded = Clean::find();
+        keeper
+            .watcher
+            .start(keeper.pidfd.as_fd(), &keeper.back, back_into)?;
         let namespaces = different_namespaces(watch.init.pid)? & JOINED;
         if namespaces != 0 {
             setns(keeper.pidfd.as_fd(), namespaces).context("join container's namespaces")?;
@@ -168,8 +183,11 @@ impl Keeper {
         if !pass(&gate) {
             anyhow::bail!("enter the container's cgroup");
         }
+        give_up_rights()?;
         channel.send(&Report::Ready)?;
-        unneeded.give_back();
+        // Nobody waits for this any more.
+        drop((watch.cgroup, gate));
+        keeper.unneeded = Clean::find();
         Ok((keeper, File::from(waiting)))
     }
 
@@ -217,6 +235,8 @@ impl Keeper {
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(maker, PollFlags::POLLIN),
         ];
+        trim_heap();
+        self.unneeded.give_back();
         poll(&mut fds, PollTimeout::NONE)?;
         let [init, signal, told] = fds.map(|fd| fd.any().unwrap_or(false));
         let is_maker = maker.as_raw_fd() != self.signals.as_raw_fd();
@@ -240,7 +260,7 @@ impl Keeper {
     fn end_container(&self) {
         let _ = pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
         pass(&self.back);
-        self.watcher.end_container(&self.cgroup);
+        self.watcher.end_container();
     }
 }
 
@@ -260,6 +280,15 @@ fn stand_alone() -> anyhow::Result<()> {
     // Lowering it takes CAP_SYS_RESOURCE, which root may lack in a container.
     let _ = std::fs::write("/proc/self/oom_score_adj", "-1000");
     Ok(())
+}
+
+/// What a keeper or watcher needs for the rest of its life: to signal processes of other users.
+/// Every file that it writes to was opened before, or belongs to root.
+fn give_up_rights() -> anyhow::Result<()> {
+    /// linux/capability.h
+    const CAP_KILL: u32 = 5;
+    nix::sys::prctl::set_no_new_privs().context("set no_new_privs")?;
+    keep_capabilities(1 << CAP_KILL).context("give up capabilities")
 }
 
 fn block_signals() -> anyhow::Result<SignalFd> {

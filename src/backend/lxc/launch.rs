@@ -55,6 +55,11 @@ pub trait Launcher {
     }
     /// Starts the container; returns as soon as the start is under way.
     fn starts(&self, guest: &Guest<'_>) -> anyhow::Result<Box<dyn Launched>>;
+    /// Whether more is done at the container's end than [`Launcher::remove`] does, by LXC's monitor
+    /// or whoever waits for it: then it is given the time.
+    fn tidies_up(&self) -> bool {
+        true
+    }
     /// Removes what [`Launcher::starts`] has made, once nothing runs. Works on half-made ones.
     fn remove(&self, own: &Own) -> anyhow::Result<()>;
 }
@@ -85,6 +90,10 @@ impl Launcher for LxcStart {
             log: guest.place.log(),
             monitor: ProcessId::of(child.as_raw()),
         }))
+    }
+
+    fn tidies_up(&self) -> bool {
+        false
     }
 
     fn remove(&self, own: &Own) -> anyhow::Result<()> {

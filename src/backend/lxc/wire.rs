@@ -93,6 +93,8 @@ pub struct Watch {
     pub cgroup: crate::cgroup::Cgroup,
     /// How many of the descriptors, after the pidfd, lead into the cgroup; the rest lead back.
     pub doors: usize,
+    /// Whether the last of the descriptors is the directory to clone into for the way back.
+    pub back_into: bool,
     /// Learn the exit status from process events even where the pidfd tells it: for tests.
     pub events: bool,
 }

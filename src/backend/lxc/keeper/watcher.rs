@@ -4,23 +4,25 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 
 use anyhow::Context;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::libc::{CLONE_NEWNS, SIGKILL};
+use nix::libc::{self, SIGKILL};
 use nix::unistd::Pid;
 
 use super::has_ended;
 use crate::cgroup::{Cgroup, pass};
-use crate::sys::clone::{CloneArgs, Cloned, clone3, exit_now, pidfd_send_signal, setns};
-use crate::sys::memory::Clean;
+use crate::sys::clone::{CloneArgs, Cloned, clone3, exit_now, pidfd_send_signal};
+use crate::sys::memory::{Clean, trim_heap};
 
 /// The watching process as its keeper sees it.
 pub struct Watcher {
-    /// Where the cgroup's files can be reached by their paths.
-    mounts: File,
+    /// The host's root, below which the cgroup's files are whatever namespaces this process joins.
+    host: File,
+    /// With paths below the host's root.
     cgroup: Cgroup,
     running: Option<Running>,
 }
@@ -34,20 +36,40 @@ struct Running {
 impl Watcher {
     /// To be called in the host's mount namespace.
     pub fn new(cgroup: &Cgroup) -> anyhow::Result<Watcher> {
-        let mounts = File::open("/proc/self/ns/mnt").context("open own mount namespace")?;
+        let host = File::options()
+            .read(true)
+            .custom_flags(libc::O_PATH | libc::O_DIRECTORY)
+            .open("/")
+            .context("open `/`")?;
         Ok(Watcher {
-            mounts,
-            cgroup: cgroup.clone(),
+            host,
+            cgroup: cgroup.below_root(),
             running: None,
         })
     }
 
-    /// Starts it; it goes through `back` first, out of the container's cgroup.
-    pub fn start(&mut self, init: BorrowedFd<'_>, back: &[File]) -> Result<(), Errno> {
+    /// Starts it. It goes through `back` first, out of the container's cgroup. As long as the keeper
+    /// itself is in the container's version 2 cgroup alone, a clone to where `into` leads does it.
+    pub fn start(
+        &mut self,
+        init: BorrowedFd<'_>,
+        back: &[File],
+        into: Option<OwnedFd>,
+    ) -> Result<(), Errno> {
         // The last one's end would be held open by its successor.
         self.running = None;
         let (read, life) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-        match clone3(CloneArgs::default())? {
+        let cgroup = into.as_ref().map(AsFd::as_fd);
+        let quick = clone3(CloneArgs {
+            cgroup,
+            ..CloneArgs::default()
+        });
+        let (cloned, back) = match quick {
+            Err(_) => (clone3(CloneArgs::default())?, back),
+            Ok(cloned) if cgroup.is_some() => (cloned, &[][..]),
+            Ok(cloned) => (cloned, back),
+        };
+        match cloned {
             Cloned::Parent { pid, .. } => {
                 self.running = Some(Running { pid, life });
                 Ok(())
@@ -63,7 +85,7 @@ impl Watcher {
     pub fn renew(&mut self, init: BorrowedFd<'_>, back: &[File]) -> Result<(), Errno> {
         match &self.running {
             Some(running) if !has_ended(running.pid) => Ok(()),
-            _ => self.start(init, back),
+            _ => self.start(init, back, None),
         }
     }
 
@@ -78,10 +100,10 @@ impl Watcher {
         drop(running.life);
     }
 
-    /// Kills everything in the container's cgroup, from a process in the host's mount namespace.
-    pub fn end_container(&self, cgroup: &Cgroup) {
-        if setns(self.mounts.as_fd(), CLONE_NEWNS).is_ok() {
-            let _ = cgroup.kill_all(SIGKILL);
+    /// Kills everything in the container's cgroup.
+    pub fn end_container(&self) {
+        if nix::unistd::fchdir(self.host.as_raw_fd()).is_ok() {
+            let _ = self.cgroup.kill_all(SIGKILL);
         }
     }
 
@@ -90,6 +112,9 @@ impl Watcher {
         let _ = nix::unistd::setsid();
         let _ = nix::sys::prctl::set_name(c"pxrun-watcher");
         pass(back);
+        // Without them it can still do its work.
+        let _ = super::give_up_rights();
+        trim_heap();
         Clean::find().give_back();
         loop {
             match life.read(&mut [0]) {
@@ -98,7 +123,7 @@ impl Watcher {
             }
         }
         let _ = pidfd_send_signal(init, SIGKILL);
-        self.end_container(&self.cgroup);
+        self.end_container();
         exit_now(0)
     }
 }
