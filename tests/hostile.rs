@@ -77,11 +77,23 @@ impl Trap {
     /// `run` to the end, whatever that is; nothing of the container is left afterwards.
     fn run(&self, id: &str, args: &[&str], change: impl FnOnce(&mut Value)) -> Output {
         let bundle = self.bundle(id, args, change);
-        let output = run(self
-            .place
-            .cmd(&["run", "--bundle"])
-            .arg(&bundle.dir)
-            .arg(id));
+        let mut command = self.place.cmd(&["run", "--bundle"]);
+        let output = run(command.arg(&bundle.dir).arg(id));
+        self.place.run(&["delete", "--force", id]).ok();
+        output
+    }
+
+    /// The same at a terminal: script(1) gives the runtime one.
+    fn run_at_terminal(&self, id: &str, args: &[&str], change: impl FnOnce(&mut Value)) -> Output {
+        let bundle = self.bundle(id, args, change);
+        let mut command = self.place.cmd(&["run", "--bundle"]);
+        command.arg(&bundle.dir).arg(id);
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let words: Vec<_> = words.map(|word| word.to_str().expect("a text")).collect();
+        let line = words.join(" ");
+        let output = run(common::command::cmd("script")
+            .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+            .envs(command.get_envs().filter_map(|(k, v)| Some((k, v?)))));
         self.place.run(&["delete", "--force", id]).ok();
         output
     }
