@@ -136,6 +136,18 @@ fn an_annotation_names_the_image_or_the_template() {
 }
 
 #[test]
+fn a_template_leaves_a_pinned_number_to_its_container() {
+    let place = Place::new(11_100);
+    let mut annotations = clone_of(None);
+    annotations["dev.pxrun.proxmox.vmid"] = "11100".into();
+    create(&place, "a", annotations);
+    let conf = place.pct(&["config", "11100"]);
+    assert!(conf.contains("tank:basevol-11101-disk-0/"), "{conf}");
+    place.ok(&["delete", "--force", "a"]);
+    end(&place);
+}
+
+#[test]
 fn ten_at_once_make_one_template() {
     let place = Place::new(5900);
     let ids: Vec<String> = (0..10).map(|i| format!("c{i}")).collect();

@@ -71,20 +71,30 @@ pub struct Template {
     pub clones: Vec<u32>,
 }
 
+/// What a template is made from.
+pub struct Origin<'a> {
+    /// The node's settings.
+    pub settings: &'a Settings,
+    /// The container's guest.
+    pub plan: &'a Plan,
+    /// The bundle's root.
+    pub rootfs: &'a Path,
+    /// A place for its archive.
+    pub work: &'a Work,
+    /// Numbers that it must not take.
+    pub avoid: &'a BTreeSet<u32>,
+}
+
 /// Finds or makes the template of a container's image.
 ///
 /// # Errors
 /// The storage makes no linked clones, the root can't be read, or Proxmox's answer.
-pub fn template(
-    settings: &Settings,
-    plan: &Plan,
-    rootfs: &Path,
-    work: &Work,
-) -> anyhow::Result<Shared> {
+pub fn template(origin: &Origin<'_>) -> anyhow::Result<Shared> {
+    let Origin { settings, plan, .. } = *origin;
     check_storage(settings, &plan.storage)?;
     let image = match &plan.image {
         Some(image) => image.clone(),
-        None => format!("sha256:{}", template::create::digest(rootfs)?),
+        None => format!("sha256:{}", template::create::digest(origin.rootfs)?),
     };
     let key = key(plan, &image);
     let path = lock_path(settings, &key);
@@ -112,7 +122,7 @@ pub fn template(
         match find(settings, &key)? {
             Some(there) if there.whole => {}
             Some(half) => finish(settings, half.vmid, &lock)?,
-            None => make(settings, plan, rootfs, work, &key, &image, &lock)?,
+            None => make(origin, &key, &image, &lock)?,
         }
     }
 }
@@ -243,26 +253,19 @@ fn clones(template: u32, texts: &[(u32, String)]) -> Vec<u32> {
         .collect()
 }
 
-fn make(
-    settings: &Settings,
-    plan: &Plan,
-    rootfs: &Path,
-    work: &Work,
-    key: &str,
-    image: &str,
-    lock: &File,
-) -> anyhow::Result<()> {
+fn make(origin: &Origin<'_>, key: &str, image: &str, lock: &File) -> anyhow::Result<()> {
+    let settings = origin.settings;
     remove_broken_off(settings, lock)?;
-    let archive = work.archive(rootfs)?;
+    let archive = origin.work.archive(origin.rootfs)?;
     let tool = Tool::find("pct", settings.tool_dir.as_deref())?;
     let limit = Duration::from_secs(settings.limit.into());
     let cluster = Cluster::open(settings)?;
     let short: String = key.chars().take(12).collect();
     let wish = Wish::Any(settings.vmids);
-    let made = vmid::allocate_with(&cluster, wish, &BTreeSet::new(), &mut |vmid| {
+    let made = vmid::allocate_with(&cluster, wish, origin.avoid, &mut |vmid| {
         note(lock, &vmid.to_string()).map_err(note_failed)?;
         let mut words = vec!["create".to_owned(), vmid.to_string(), archive.clone()];
-        words.extend(fixed(plan, TAG));
+        words.extend(fixed(origin.plan, TAG));
         words.extend([
             "--hostname".to_owned(),
             format!("template-{short}"),

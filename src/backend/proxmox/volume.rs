@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use super::clone::{self, Shared};
+use super::clone::{self, Origin, Shared};
 use super::cluster::Cluster;
 use super::conf::Conf;
 use super::guest::Guest;
@@ -20,7 +20,7 @@ use super::kept::Kept;
 use super::pct::Tool;
 use super::settings::{Mode, Settings};
 use super::translate::{Marker, Plan};
-use super::vmid::{self, VmidError};
+use super::vmid::{self, VmidError, Wish};
 use crate::state::{ContainerDir, Record};
 use crate::template::create::Sum;
 use crate::{staging, template};
@@ -147,7 +147,17 @@ pub fn make(
         Ok::<Guest, VmidError>(guest)
     };
     let work = Work::begin(&path)?;
-    let (source, like) = source(plan, &rootfs, settings, &work)?;
+    let mut avoid = recorded.clone();
+    if let Wish::This(vmid) = plan.wish {
+        avoid.insert(vmid);
+    }
+    let (source, like) = source(&Origin {
+        settings,
+        plan,
+        rootfs: &rootfs,
+        work: &work,
+        avoid: &avoid,
+    })?;
     let tool = Tool::find("pct", settings.tool_dir.as_deref())?;
     let limit = Duration::from_secs(settings.limit.into());
     let mut guest = None;
@@ -181,20 +191,15 @@ pub fn lost(cluster: &Cluster, vmid: u32) -> Option<VmidError> {
     others.then_some(VmidError::Lost(vmid))
 }
 
-fn source(
-    plan: &Plan,
-    rootfs: &Path,
-    settings: &Settings,
-    work: &Work,
-) -> anyhow::Result<(Source, Option<PathBuf>)> {
-    let like = Some(rootfs.to_owned());
-    Ok(match (plan.mode, plan.template) {
+fn source(origin: &Origin<'_>) -> anyhow::Result<(Source, Option<PathBuf>)> {
+    let like = Some(origin.rootfs.to_owned());
+    Ok(match (origin.plan.mode, origin.plan.template) {
         (Mode::Clone, Some(vmid)) => (Source::Template(Shared::pinned(vmid)), None),
         (Mode::Clone, None) => {
-            let shared = clone::template(settings, plan, rootfs, work)?;
+            let shared = clone::template(origin)?;
             (Source::Template(shared), like)
         }
-        _ => (Source::Archive(work.archive(rootfs)?), like),
+        _ => (Source::Archive(origin.work.archive(origin.rootfs)?), like),
     })
 }
 
