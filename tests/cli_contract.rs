@@ -21,6 +21,7 @@ mod cli_contract {
     mod steps;
     mod terminals;
     mod texts;
+    mod tough;
 }
 
 use std::fs;

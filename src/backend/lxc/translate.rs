@@ -217,13 +217,11 @@ fn time_offsets(spec: &Spec, lines: &mut Lines) -> Result<(), TranslateError> {
         let Some(offset) = offsets.and_then(|offsets| offsets.get(clock)) else {
             continue;
         };
-        let seconds = offset.secs().unwrap_or(0).checked_mul(1_000_000_000);
-        let sum = seconds.and_then(|s| s.checked_add(i64::from(offset.nanosecs().unwrap_or(0))));
-        let sum = sum.ok_or(TranslateError::Refused {
-            at: "linux.timeOffsets",
-            why: "LXC counts nanoseconds in 64 bits",
-        })?;
-        lines.add(&format!("lxc.time.offset.{word}"), &format!("{sum}ns"))?;
+        // A line sets the seconds or, in another unit, the nanoseconds, which the kernel wants
+        // below a second; the other part stays.
+        let key = format!("lxc.time.offset.{word}");
+        lines.add(&key, &format!("{}s", offset.secs().unwrap_or(0)))?;
+        lines.add(&key, &format!("{}ns", offset.nanosecs().unwrap_or(0)))?;
     }
     Ok(())
 }
