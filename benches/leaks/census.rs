@@ -20,6 +20,7 @@ impl Census {
     /// # Errors
     /// /proc can't be read.
     pub fn take(root: &Path, name: &str) -> Result<Census> {
+        crate::support::caller::reap_orphans();
         let own = std::process::id();
         let descendants = descendants(own)?;
         let mounts = fs::read_to_string("/proc/self/mountinfo")?;

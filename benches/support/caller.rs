@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::Result;
@@ -53,6 +53,13 @@ pub struct Container<'a> {
 /// Those of prctl(2).
 pub fn become_subreaper() -> Result<()> {
     Ok(nix::sys::prctl::set_child_subreaper(true)?)
+}
+
+/// Reaps every orphan that has ended, as conmon and the shim do: LXC leaves its monitor to them.
+/// Not while a container's own end is still to be asked for.
+pub fn reap_orphans() {
+    let flags = Some(WaitPidFlag::WNOHANG);
+    while waitpid(None, flags).is_ok_and(|status| status != WaitStatus::StillAlive) {}
 }
 
 impl Caller {
