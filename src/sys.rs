@@ -4,6 +4,7 @@
 pub mod bpf;
 pub mod clone;
 pub mod connector;
+pub mod fanotify;
 pub mod fd;
 pub mod files;
 #[cfg(test)]

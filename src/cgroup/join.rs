@@ -192,6 +192,21 @@ impl Cgroup {
         }
     }
 
+    /// The file by which a container hands controllers on to cgroups of its own, which it can't as
+    /// long as a process is in its topmost one (cgroup-v2.rst, "No Internal Process Constraint").
+    pub fn control_file(&self) -> Option<PathBuf> {
+        let hierarchy = self.unified()?;
+        Some(hierarchy.dir.join("cgroup.subtree_control"))
+    }
+
+    /// Puts `pid` where `init` is on version 2, if that has gone to a cgroup below the container's.
+    pub fn follow(&self, init: i32, pid: i32) -> Result<()> {
+        match (self.dir_of_process(init)?, self.unified()) {
+            (Some(dir), Some(hierarchy)) if dir != hierarchy.dir => put(&dir, pid),
+            _ => Ok(()),
+        }
+    }
+
     /// Doors back to where this process is now, in the container's hierarchies, and the directory
     /// to clone into for the way back on version 2.
     pub fn gate_back(&self) -> Result<(Option<OwnedFd>, Gate)> {

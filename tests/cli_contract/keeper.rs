@@ -194,3 +194,31 @@ fn a_root_that_may_not_mount_is_told_what_is_missing() {
         .says("backend `lxc` needs root with CAP_SYS_ADMIN");
     place.run(&["state", "c"]).fails().says("does not exist");
 }
+
+/// As systemd does: what the kernel refuses while a process is left at the top.
+#[test]
+fn a_container_hands_controllers_on() {
+    let place = Place::new("handson");
+    let script = "top=/sys/fs/cgroup; [ ! -d $top/unified ] || top=$top/unified; \
+        read c rest <$top/cgroup.controllers || exit 9; mkdir $top/in; \
+        echo 1 >$top/in/cgroup.procs; echo +$c >$top/cgroup.subtree_control || exit 8; \
+        grep -q $c $top/cgroup.subtree_control && echo handed on";
+    let c = place.create("c", &["sh", "-c", script], |c| {
+        let mounts = c["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| mount["destination"] != "/sys/fs/cgroup");
+        mounts.push(json!({"destination": "/sys/fs/cgroup", "type": "cgroup",
+            "source": "cgroup", "options": ["nosuid", "noexec", "nodev", "rw"]}));
+        let namespaces = c["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|namespace| namespace["type"] != "cgroup");
+        namespaces.push(json!({"type": "cgroup"}));
+    });
+    c.start();
+    let ended = c.reap();
+    let said = c.streams.stdout.text();
+    place.run(&["delete", "c"]).ok();
+    if ended == exited(c.pid, 9) {
+        println!("NOT RUN HERE: cgroup v2 has no controller to hand on");
+        return;
+    }
+    assert_eq!(said, "handed on\n", "{ended:?} {}", c.streams.stderr.text());
+}

@@ -163,7 +163,7 @@ impl Keeper {
         stand_alone()?;
         let exit = Exit::of(&watch)?;
         let signals = block_signals()?;
-        let watcher = Watcher::new(&watch.cgroup)?;
+        let watcher = Watcher::new(&watch.cgroup, watch.init.pid)?;
         let mut keeper = Keeper {
             pidfd,
             signals,

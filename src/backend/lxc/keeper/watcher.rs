@@ -11,11 +11,13 @@ use anyhow::Context;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::libc::{self, SIGKILL};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
 use super::has_ended;
 use crate::cgroup::{Cgroup, pass};
 use crate::sys::clone::{CloneArgs, Cloned, clone3, exit_now, pidfd_send_signal};
+use crate::sys::fanotify::Opens;
 use crate::sys::memory::{Clean, trim_heap};
 
 /// The watching process as its keeper sees it.
@@ -24,7 +26,33 @@ pub struct Watcher {
     host: File,
     /// With paths below the host's root.
     cgroup: Cgroup,
+    /// For the first one, which sees the host's paths; see [`Follow`].
+    follow: Option<Follow>,
     running: Option<Running>,
+}
+
+/// The keeper is where init is. A container that manages cgroups of its own moves init below, then
+/// hands controllers on: when it asks for that, the keeper is brought after.
+struct Follow {
+    opens: Opens,
+    cgroup: Cgroup,
+    init: i32,
+}
+
+impl Follow {
+    fn of(cgroup: &Cgroup, init: i32) -> Option<Follow> {
+        let opens = Opens::of(&cgroup.control_file()?).ok()?;
+        Some(Follow {
+            opens,
+            cgroup: cgroup.clone(),
+            init,
+        })
+    }
+
+    fn bring(&self, keeper: i32) {
+        let _ = self.cgroup.follow(self.init, keeper);
+        self.opens.answer();
+    }
 }
 
 struct Running {
@@ -35,7 +63,7 @@ struct Running {
 
 impl Watcher {
     /// To be called in the host's mount namespace.
-    pub fn new(cgroup: &Cgroup) -> anyhow::Result<Watcher> {
+    pub fn new(cgroup: &Cgroup, init: i32) -> anyhow::Result<Watcher> {
         let host = File::options()
             .read(true)
             .custom_flags(libc::O_PATH | libc::O_DIRECTORY)
@@ -44,6 +72,7 @@ impl Watcher {
         Ok(Watcher {
             host,
             cgroup: cgroup.below_root(),
+            follow: Follow::of(cgroup, init),
             running: None,
         })
     }
@@ -72,6 +101,8 @@ impl Watcher {
         match cloned {
             Cloned::Parent { pid, .. } => {
                 self.running = Some(Running { pid, life });
+                // Nobody may wait for one who doesn't answer.
+                self.follow = None;
                 Ok(())
             }
             Cloned::Child => {
@@ -116,6 +147,7 @@ impl Watcher {
         let _ = super::give_up_rights();
         trim_heap();
         Clean::find().give_back();
+        while self.follow_until_something(&life) {}
         loop {
             match life.read(&mut [0]) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
@@ -125,5 +157,24 @@ impl Watcher {
         let _ = pidfd_send_signal(init, SIGKILL);
         self.end_container();
         exit_now(0)
+    }
+
+    /// False once there is something of the keeper's life, or nothing to follow.
+    fn follow_until_something(&self, life: &File) -> bool {
+        let Some(follow) = &self.follow else {
+            return false;
+        };
+        let mut fds = [
+            PollFd::new(life.as_fd(), PollFlags::POLLIN),
+            PollFd::new(follow.opens.as_fd(), PollFlags::POLLIN),
+        ];
+        let _ = poll(&mut fds, PollTimeout::NONE);
+        if fds[0].any().unwrap_or(false) {
+            return false;
+        }
+        if fds[1].any().unwrap_or(false) {
+            follow.bring(nix::unistd::getppid().as_raw());
+        }
+        true
     }
 }
