@@ -11,8 +11,7 @@ pub mod spawn;
 pub mod stand_in;
 pub mod waiting;
 
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -32,10 +31,8 @@ const END_WAIT: Duration = Duration::from_secs(10);
 
 /// Knocks at the waiting process; returns when its execve has succeeded.
 pub fn start(dir: &ContainerDir) -> anyhow::Result<()> {
-    let held = std::fs::File::open(dir.path()).context("open state directory")?;
-    let path = format!("/proc/self/fd/{}/{}", held.as_raw_fd(), host::START_SOCKET);
-    let socket = UnixStream::connect(path).context("reach the waiting process")?;
-    channel::End::from(std::os::fd::OwnedFd::from(socket)).await_exec()?;
+    let socket = host::knock(dir.path()).context("reach the waiting process")?;
+    channel::End::from(socket).await_exec()?;
     // Whoever asks for the state after `start` must not hear of a created container.
     Ok(dir.await_start()?)
 }

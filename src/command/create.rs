@@ -93,7 +93,6 @@ pub fn create(
     // An unknown name is refused before anything is made.
     backend::by_name(&route.backend)?;
     let record = record(context, &wish.id, &bundle.path, spec.raw(), route)?;
-    record.cgroup.check_free()?;
     let dir = context.root.claim(&wish.id).map_err(contract)?;
     match build(&dir, record, spec, wish) {
         Ok(created) => Ok(created),
@@ -119,7 +118,9 @@ fn disclaim(dir: &ContainerDir) {
         record.cgroup = Cgroup::disabled();
         dir.save(&record)
     });
-    if let Err(error) = saved {
+    if let Err(error) = saved
+        && !matches!(error, StateError::NoRecord(_))
+    {
         tracing::warn!("take back what was made: {error}");
     }
 }
@@ -130,6 +131,8 @@ fn build(
     spec: Validated,
     wish: Wish,
 ) -> anyhow::Result<Created> {
+    // Before anything is on record that a failure would remove.
+    record.cgroup.check_free()?;
     dir.save(&record)?;
     dir.save_config(&serde_json::to_vec(spec.raw())?)?;
     let backend = backend::by_name(&record.backend)?;

@@ -2,13 +2,14 @@
 //! hooks that need the host's rights. Must not touch argument types or write the pid-file.
 
 use std::collections::HashMap;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use anyhow::Context;
 use libcontainer::network::cidr::CidrAddress;
 use libcontainer::network::network_device::dev_change_net_namespace;
+use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
 use nix::unistd::Pid;
 use oci_spec::runtime::{Linux, LinuxNamespaceType, Spec};
 use serde_json::Value;
@@ -121,10 +122,28 @@ pub fn apply_limits(record: &Record, spec: &Validated) -> anyhow::Result<()> {
 }
 
 /// Binds relative to the directory: the whole path may be longer than a socket address can be.
+/// Packets, so that the two messages which may follow each other stay two.
 pub fn listen(dir: &Path) -> std::io::Result<UnixListener> {
+    let (socket, address, _held) = start_socket(dir)?;
+    socket::bind(socket.as_raw_fd(), &address)?;
+    socket::listen(&socket, Backlog::MAXCONN)?;
+    Ok(UnixListener::from(socket))
+}
+
+/// The other end of [`listen`].
+pub fn knock(dir: &Path) -> std::io::Result<OwnedFd> {
+    let (socket, address, _held) = start_socket(dir)?;
+    socket::connect(socket.as_raw_fd(), &address)?;
+    Ok(socket)
+}
+
+/// A socket, and its address as long as the directory is held.
+fn start_socket(dir: &Path) -> std::io::Result<(OwnedFd, UnixAddr, std::fs::File)> {
     let held = std::fs::File::open(dir)?;
     let path = format!("/proc/self/fd/{}/{START_SOCKET}", held.as_raw_fd());
-    UnixListener::bind(path)
+    let (kind, flags) = (SockType::SeqPacket, SockFlag::SOCK_CLOEXEC);
+    let socket = socket::socket(AddressFamily::Unix, kind, flags, None)?;
+    Ok((socket, UnixAddr::new(path.as_str())?, held))
 }
 
 /// Does what only the host can before the container is built, then lets it be built; returns when
