@@ -1,7 +1,7 @@
 //! What is said between `create`, the mount hook, the first process and the keeper: the words, and
 //! sockets with names on which to say them. Must not know what they lead to.
 //!
-//! Each conversation is one of [`channel`]: SOCK_SEQPACKET, one JSON packet a message.
+//! Each conversation is one of [`crate::backend::linux::channel`]: SOCK_SEQPACKET, one JSON packet a message.
 //!
 //! ```text
 //! create                       hook            first process             keeper
