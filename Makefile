@@ -116,9 +116,9 @@ fuzz: ## fuzz every reader for FUZZ_SECONDS each (60)
 	hack/deps
 	hack/fuzz $(FUZZ_SECONDS)
 
-fuzz-short: ## read all corpora, then mutate them from a fixed seed for 20 seconds each
+fuzz-short: ## have every reader read its corpus: what was found once stays mended
 	hack/deps
-	FUZZ_SEED=1 hack/fuzz 20
+	FUZZ_SEED=1 hack/fuzz 0
 
 deny: ## check licences, sources and forbidden crates of what is linked
 	hack/deny
