@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use common::command::{cmd, run};
+use common::command::{Output, cmd, run};
 use common::sandbox::Sandbox;
 use common::{image, runtime, unique};
 
@@ -48,14 +48,7 @@ pub fn shared() -> &'static Shared {
 /// A bundle made of the archive that the tests share.
 #[track_caller]
 fn bundle_of_shared(bundle: &Path) {
-    run(&mut pxrun(&[
-        "bundle",
-        "create",
-        "--from",
-        text(&shared().archive),
-        text(bundle),
-    ]))
-    .ok();
+    create_from(&shared().archive, bundle).ok();
 }
 
 /// A fresh directory.
@@ -68,6 +61,18 @@ pub fn pxrun(args: &[&str]) -> Command {
     let mut command = cmd(runtime());
     command.args(args);
     command
+}
+
+/// `bundle create --from SOURCE BUNDLE`.
+#[track_caller]
+pub fn create_from(source: &Path, bundle: &Path) -> Output {
+    run(&mut pxrun(&[
+        "bundle",
+        "create",
+        "--from",
+        text(source),
+        text(bundle),
+    ]))
 }
 
 pub fn text(path: &Path) -> &str {

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::common::command::{cmd, run};
-use super::{place, pxrun, shared, text, tree};
+use super::{create_from, place, pxrun, shared, text, tree};
 
 fn config(bundle: &Path) -> Value {
     let text = fs::read_to_string(bundle.join("config.json")).expect("read config.json");
@@ -26,14 +26,7 @@ fn layout_archive_and_umoci_give_the_same_tree() {
         text(&ours),
     ]))
     .ok();
-    run(&mut pxrun(&[
-        "bundle",
-        "create",
-        "--from",
-        text(&shared().archive),
-        text(&other),
-    ]))
-    .ok();
+    create_from(&shared().archive, &other).ok();
     let image = format!("{}:box", text(&shared().layout));
     run(cmd("umoci").args(["unpack", "--image", &image]).arg(&umoci)).ok();
     let mut expected = tree::facts(&umoci.join("rootfs"));
@@ -173,14 +166,7 @@ fn skopeo_and_podman_write_what_is_read() {
             .args([&source, &target]))
         .ok();
         let bundle = place.join(format!("bundle{number}"));
-        run(&mut pxrun(&[
-            "bundle",
-            "create",
-            "--from",
-            text(&layout),
-            text(&bundle),
-        ]))
-        .ok();
+        create_from(&layout, &bundle).ok();
         assert!(bundle.join("rootfs/odd/deep/hard").is_file());
     }
 }

@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::common::command::{cmd, run};
-use super::{place, pxrun, shared, text};
+use super::{create_from, place, pxrun, shared, text};
 
 fn names(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).expect("read a directory");
@@ -42,13 +42,7 @@ fn a_changed_byte_anywhere_in_an_image_is_noticed() {
             let mut bad = good.clone();
             bad[at] ^= 1;
             fs::write(&path, &bad).expect("write a blob");
-            let failed = run(&mut pxrun(&[
-                "bundle",
-                "create",
-                "--from",
-                text(&layout),
-                text(&bundle),
-            ]));
+            let failed = create_from(&layout, &bundle);
             assert!(!failed.status.success(), "{blob} {at}");
             assert!(
                 failed.stderr.contains("damaged") || failed.stderr.contains("read"),
@@ -60,24 +54,11 @@ fn a_changed_byte_anywhere_in_an_image_is_noticed() {
         let mut longer = good.clone();
         longer.extend([0; 512]);
         fs::write(&path, &longer).expect("write a blob");
-        let failed = run(&mut pxrun(&[
-            "bundle",
-            "create",
-            "--from",
-            text(&layout),
-            text(&bundle),
-        ]));
+        let failed = create_from(&layout, &bundle);
         assert!(!failed.status.success(), "{blob} longer");
         fs::write(&path, &good).expect("write a blob");
     }
-    run(&mut pxrun(&[
-        "bundle",
-        "create",
-        "--from",
-        text(&layout),
-        text(&bundle),
-    ]))
-    .ok();
+    create_from(&layout, &bundle).ok();
 }
 
 #[test]

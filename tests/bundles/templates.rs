@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::common::command::{cmd, run};
-use super::{image, place, pxrun, shared, text, tree};
+use super::{create_from, image, place, pxrun, shared, text, tree};
 
 fn create(args: &[&str]) -> PathBuf {
     let mut command = pxrun(&["template", "create"]);
@@ -15,14 +15,7 @@ fn create(args: &[&str]) -> PathBuf {
 }
 
 fn bundle(from: &Path, to: &Path) {
-    run(&mut pxrun(&[
-        "bundle",
-        "create",
-        "--from",
-        text(from),
-        text(to),
-    ]))
-    .ok();
+    create_from(from, to).ok();
 }
 
 #[test]
